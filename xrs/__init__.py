@@ -1,0 +1,1 @@
+"""Fuse what many satellites see into one cube."""

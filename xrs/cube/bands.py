@@ -1,0 +1,132 @@
+"""Bands by the provider's key, by common name or by wavelength; never by position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from xrs.errors import BandNotFoundError, LayoutError
+
+__all__ = ["BAND_COORDS", "assign_bands", "band_keys", "find_band", "find_bands", "wavelengths"]
+
+#: What stands beside a band's key, and its type; lengths in nm.
+BAND_COORDS: Mapping[str, str] = {"common_name": "str", "wavelength": "float64", "fwhm": "float64"}
+
+
+def band_keys(cube: xr.DataArray | xr.Dataset) -> list[str]:
+    """The keys of a cube's bands, in order."""
+    if isinstance(cube, xr.Dataset):
+        return [str(k) for k, v in cube.data_vars.items() if {"y", "x"} <= set(v.dims)]
+    if "band" not in cube.coords:
+        raise LayoutError(
+            f"found no coordinate 'band' (dims {tuple(map(str, cube.dims))})",
+            "band keys such as 'B8A' along dim 'band'",
+            "xrs.cube.assign_bands(cube, ['B02', ...])",
+        )
+    return [str(k) for k in np.atleast_1d(cube["band"].values)]
+
+
+def find_band(cube: xr.DataArray | xr.Dataset, query: str | float) -> str:
+    """The key of the one band that a key, a common name or a wavelength names.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray or xarray.Dataset
+        A cube with bands.
+    query : str or float
+        A key (``"B8A"``), a common name (``"nir"``), or a wavelength in nm, which takes the band
+        whose centre is nearest among those whose full width at half maximum covers it.
+
+    Raises
+    ------
+    BandNotFoundError
+        If no band fits, or a common name fits several.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> cube = xr.DataArray(np.zeros((2, 1, 1)), dims=("band", "y", "x"))
+    >>> cube = assign_bands(cube, ["B04", "B08"], common_name=["red", "nir"], wavelength=[665.0, 833.0])
+    >>> find_band(cube, "nir")
+    'B08'
+    """
+    keys = band_keys(cube)
+    if isinstance(query, str):
+        if query in keys:
+            return query
+        matches = [k for k, name in zip(keys, _along_band(cube, "common_name", keys), strict=True) if name == query]
+        return _only(query, matches, keys)
+    return _nearest(cube, float(query), keys)
+
+
+def find_bands(cube: xr.DataArray | xr.Dataset, queries: Iterable[str | float]) -> list[str]:
+    """:func:`find_band` for several queries."""
+    return [find_band(cube, q) for q in queries]
+
+
+def wavelengths(cube: xr.DataArray | xr.Dataset) -> np.ndarray:
+    """Centre wavelengths in nm along ``band``; NaN where unknown."""
+    keys = band_keys(cube)
+    return np.array([np.nan if v is None else v for v in _along_band(cube, "wavelength", keys)], dtype="float64")
+
+
+def assign_bands(
+    cube: xr.DataArray,
+    keys: Sequence[str],
+    *,
+    common_name: Sequence[str] | None = None,
+    wavelength: Sequence[float] | None = None,
+    fwhm: Sequence[float] | None = None,
+) -> xr.DataArray:
+    """Name the bands of a DataArray; wavelengths and widths in nm."""
+    if "band" not in cube.dims or cube.sizes["band"] != len(keys):
+        raise LayoutError(
+            f"found {cube.sizes.get('band', 'no')} bands and {len(keys)} keys", "a key for each band of dim 'band'"
+        )
+    coords: dict[str, xr.Variable] = {"band": xr.Variable("band", np.array(keys, dtype=str))}
+    for name, values in (("common_name", common_name), ("wavelength", wavelength), ("fwhm", fwhm)):
+        if values is not None:
+            attrs = {} if name == "common_name" else {"units": "nm"}
+            coords[name] = xr.Variable("band", np.asarray(values, dtype=BAND_COORDS[name]), attrs)
+    return cube.assign_coords(coords)
+
+
+def _along_band(cube: xr.DataArray | xr.Dataset, name: str, keys: list[str]) -> list:
+    if isinstance(cube, xr.Dataset):
+        return [cube[k].attrs.get(name, cube[k].coords[name].item() if name in cube[k].coords else None) for k in keys]
+    if name not in cube.coords:
+        return [None] * len(keys)
+    return list(np.atleast_1d(cube[name].values))
+
+
+def _only(query: str, matches: list[str], keys: list[str]) -> str:
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise BandNotFoundError(
+            f"the name {query!r} fits the bands {matches}", "a name that fits one band", f"use a key: one of {matches}"
+        )
+    raise BandNotFoundError(
+        f"no band {query!r} among {keys}", "a band key, a common name or a wavelength in nm", "rename or load the band"
+    )
+
+
+def _nearest(cube: xr.DataArray | xr.Dataset, query: float, keys: list[str]) -> str:
+    centres = wavelengths(cube)
+    widths = np.array(
+        [np.nan if v is None else v for v in _along_band(cube, "fwhm", keys)], dtype="float64"
+    )
+    if np.isnan(centres).all():
+        raise BandNotFoundError(
+            f"asked for {query:g} nm, but the bands {keys} have no wavelengths",
+            "a coordinate 'wavelength' in nm",
+            "xrs.cube.assign_bands(cube, keys, wavelength=[...])",
+        )
+    distance = np.abs(centres - query)
+    covered = distance <= np.where(np.isnan(widths), 10.0, np.maximum(widths / 2, 1.0))
+    if not covered.any():
+        known = ", ".join(f"{k} {w:g}" for k, w in zip(keys, centres, strict=True))
+        raise BandNotFoundError(f"no band covers {query:g} nm (centres: {known})", "a wavelength within a band")
+    return keys[int(np.argmin(np.where(covered, distance, np.inf)))]

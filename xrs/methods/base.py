@@ -1,0 +1,154 @@
+"""What a method is: a frozen record of plain functions on plain arrays.
+
+Nothing here or below knows xarray or Dask. ``lazy`` cuts the observations into tiles, runs the
+passes that learn what must be known of the whole scene, and calls ``apply`` on each tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Float32", "Method", "Param", "Pass", "Reference", "State", "Tile"]
+
+Float32 = NDArray[np.float32]
+
+#: What the passes learned of the scene: small, picklable, float64.
+State = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One window of every observation of one date, halo included, gaps filled.
+
+    Attributes
+    ----------
+    arrays : mapping of str to ndarray, float32, (band, y, x)
+        The observations by name (``ms``, ``pan``; ``r10m``, ``r20m``), C-contiguous. NaN are
+        filled from their neighbourhood; the framework puts them back afterwards.
+    valid : mapping of str to ndarray of bool or None, (band, y, x)
+        Where each was seen; None where all of it was.
+    factors : mapping of str to int
+        Pixels of each observation along the side of one pixel of the coarsest.
+    halo : int
+        Width of the margin in pixels of the coarsest observation.
+    """
+
+    arrays: Mapping[str, Float32]
+    valid: Mapping[str, NDArray[np.bool_] | None]
+    factors: Mapping[str, int]
+    halo: int
+
+    def __getitem__(self, name: str) -> Float32:
+        return self.arrays[name]
+
+    def core(self, name: str, array: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Cut the halo off an array (..., y, x) on the grid of observation ``name``."""
+        array = self.arrays[name] if array is None else array
+        margin = self.halo * self.factors[name]
+        return array[..., margin:-margin, margin:-margin] if margin else array
+
+    def seen(self, name: str) -> NDArray[np.bool_] | None:
+        """Where every band of an observation was seen, without halo (y, x); None if everywhere."""
+        valid = self.valid[name]
+        return None if valid is None else self.core(name, valid).all(axis=0)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One reduction over the whole scene, per date.
+
+    ``summarise`` turns a tile (its core only, valid pixels only) into something small,
+    ``merge`` joins two such, in any order, and ``solve`` turns the last one into new state.
+    The summaries must be such that the cutting of the scene into tiles does not matter.
+    """
+
+    summarise: Callable[..., Any]  # (tile, state, **params) -> summary
+    merge: Callable[[Any, Any], Any]
+    solve: Callable[..., State]  # (summary, state, **params) -> state
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where a method was published."""
+
+    text: str
+    doi: str = ""
+
+
+@dataclass(frozen=True)
+class Param:
+    """A parameter of a method, named and set by default as in its paper.
+
+    ``check`` returns whether a value is allowed; ``expects`` says so in words.
+    """
+
+    name: str
+    default: Any
+    doc: str
+    expects: str = ""
+    check: Callable[[Any], bool] | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A published method.
+
+    Attributes
+    ----------
+    name, family : str
+        The literature's acronym in lower case; ``pansharpen``, ``sharpen`` or ``temporal``.
+    summary : str
+        One line.
+    apply : callable
+        ``(tile, state, **params) -> array (band, y, x)``, float32, on the output grid, **without
+        the halo** (see :meth:`Tile.core`). For family ``temporal`` see ``methods/temporal``.
+    reference : Reference
+        The paper.
+    passes : tuple of Pass
+        What must be learned of the whole scene before ``apply``; empty for local methods.
+    params : tuple of Param
+        Keyword arguments of ``apply`` and of the passes.
+    halo : callable
+        ``(ratio, **params) -> int``: margin in pixels of the coarsest grid that ``apply`` and
+        ``summarise`` need.
+    bandwise : bool
+        Whether an output band depends on no other coarse band.
+    needs : tuple of str
+        The observations.
+    engines : tuple of str
+        What the kernels run on.
+    differs : str
+        Where it differs from its paper, if it does.
+    """
+
+    name: str
+    family: str
+    summary: str
+    apply: Callable[..., Float32]
+    reference: Reference
+    passes: tuple[Pass, ...] = ()
+    params: tuple[Param, ...] = ()
+    halo: Callable[..., int] = field(default=lambda ratio, **params: 0)
+    bandwise: bool = False
+    needs: tuple[str, ...] = ("ms", "pan")
+    engines: tuple[str, ...] = ("numba",)
+    differs: str = ""
+
+    @property
+    def scope(self) -> str:
+        """``global`` if statistics of the whole scene enter, else ``local``."""
+        return "global" if self.passes else "local"
+
+    def __dask_tokenize__(self) -> tuple[str, str, str]:
+        return "xrs.Method", self.family, self.name
+
+    def __reduce__(self) -> tuple[Callable[[str, str], Method], tuple[str, str]]:
+        # Methods travel by name: functions and lambdas stay where they are defined.
+        from xrs.methods.registry import get_method
+
+        return get_method, (self.name, self.family)

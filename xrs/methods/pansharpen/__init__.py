@@ -1,0 +1,1 @@
+"""Fuse a multispectral cube with a panchromatic band. One file a method."""

@@ -1,0 +1,1 @@
+"""Smooth and fill time series. One file a method."""
