@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Float32", "Method", "Param", "Pass", "Reference", "State", "Tile"]
+from xrs.kernels.types import Float32
 
-Float32 = NDArray[np.float32]
+__all__ = ["Float32", "Method", "Param", "Pass", "Reference", "State", "Tile"]
 
 #: What the passes learned of the scene: small, picklable, float64.
 State = Mapping[str, Any]

@@ -1,0 +1,195 @@
+"""Move images between nested grids: decimate with a point spread, its adjoint, interpolate, low-pass.
+
+All images are float32 (band, y, x) and free of NaN; edges mirror (half-sample symmetric), which
+maps blocks of fine pixels onto blocks. Arithmetic is float32 with float64 taps folded to float32.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from xrs.kernels.types import Float32
+
+__all__ = ["decimate", "decimate_adjoint", "lowpass", "phase_weights", "upsample"]
+
+
+def decimate(fine: Float32, taps: NDArray[np.float64], ratio: int) -> Float32:
+    """Blur with separable taps and keep one value for each block of ``ratio`` by ``ratio`` pixels.
+
+    Parameters
+    ----------
+    fine : ndarray (band, y, x)
+        Sides are multiples of ``ratio``.
+    taps : ndarray (tap,) or (band, tap)
+        Symmetric; as many as has the ratio's parity (see :mod:`xrs.kernels.psf`).
+    ratio : int
+        Fine pixels along the side of a coarse pixel.
+
+    Returns
+    -------
+    ndarray (band, y / ratio, x / ratio)
+    """
+    bands, height, width = fine.shape
+    weights = _per_band(taps, bands)
+    out = np.empty((bands, height // ratio, width // ratio), np.float32)
+    for b in range(bands):
+        _decimate_band(fine[b], weights[b], ratio, out[b])
+    return out
+
+
+def decimate_adjoint(coarse: Float32, taps: NDArray[np.float64], ratio: int) -> Float32:
+    """The transpose of :func:`decimate`: ``<decimate(u), v> == <u, decimate_adjoint(v)>``."""
+    bands, height, width = coarse.shape
+    weights = _per_band(taps, bands)
+    out = np.zeros((bands, height * ratio, width * ratio), np.float32)
+    for b in range(bands):
+        _adjoint_band(coarse[b], weights[b], ratio, out[b])
+    return out
+
+
+def upsample(coarse: Float32, ratio: int, kernel: str = "cubic") -> Float32:
+    """Interpolate to the grid nested ``ratio`` times, centres aligned.
+
+    Parameters
+    ----------
+    coarse : ndarray (band, y, x)
+    ratio : int
+    kernel : {"nearest", "bilinear", "cubic", "lanczos"}
+        ``cubic`` is Keys' with a = -1/2 (10.1109/TASSP.1981.1163711), ``lanczos`` has three lobes.
+    """
+    bands, height, width = coarse.shape
+    weights, first = phase_weights(ratio, kernel)
+    out = np.empty((bands, height * ratio, width * ratio), np.float32)
+    for b in range(bands):
+        _upsample_band(coarse[b], weights, first, ratio, out[b])
+    return out
+
+
+def lowpass(fine: Float32, taps: NDArray[np.float64], ratio: int, kernel: str = "cubic") -> Float32:
+    """What is left of a fine image after it was seen at ``ratio`` times coarser: decimate, then upsample."""
+    return upsample(decimate(fine, taps, ratio), ratio, kernel)
+
+
+@lru_cache(maxsize=64)
+def phase_weights(ratio: int, kernel: str) -> tuple[Float32, NDArray[np.int64]]:
+    """Polyphase weights (phase, tap) and the offset of each phase's first tap, in coarse pixels."""
+    support, shape = _KERNELS[kernel]
+    weights = np.empty((ratio, 2 * support if support else 1))
+    first = np.empty(ratio, np.int64)
+    for phase in range(ratio):
+        centre = (phase + 0.5) / ratio - 0.5
+        start = int(np.floor(centre)) - support + 1 if support else 0
+        row = shape(centre - (start + np.arange(weights.shape[1])))
+        weights[phase], first[phase] = row / row.sum(), start
+    return weights.astype(np.float32), first
+
+
+def _nearest(_: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.ones(1)
+
+
+def _bilinear(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(1.0 - np.abs(t), 0.0)
+
+
+def _cubic(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    t = np.abs(t)
+    near = 1.5 * t**3 - 2.5 * t**2 + 1.0
+    far = -0.5 * t**3 + 2.5 * t**2 - 4.0 * t + 2.0
+    return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
+
+
+def _lanczos(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.abs(t) < 3, np.sinc(t) * np.sinc(t / 3), 0.0)
+
+
+_KERNELS = {"nearest": (0, _nearest), "bilinear": (1, _bilinear), "cubic": (2, _cubic), "lanczos": (3, _lanczos)}
+
+
+def _per_band(taps: NDArray[np.float64], bands: int) -> Float32:
+    taps = np.atleast_2d(taps)
+    return np.ascontiguousarray(np.broadcast_to(taps, (bands, taps.shape[1])), dtype=np.float32)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _mirror(index: int, size: int) -> int:
+    """Half-sample symmetric reflection, however far outside."""
+    period = 2 * size
+    index = index % period
+    return index if index < size else period - 1 - index
+
+
+@njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+def _decimate_band(fine, taps, ratio, out):  # type: ignore[no-untyped-def]
+    height, width = fine.shape
+    n = taps.size
+    start = -((n - ratio) // 2)
+    row = np.empty(width, np.float32)
+    padded = np.empty(width + n, np.float32)
+    for i in range(out.shape[0]):
+        row[:] = 0.0
+        for t in range(n):
+            y = _mirror(i * ratio + start + t, height)
+            w = taps[t]
+            for x in range(width):
+                row[x] += w * fine[y, x]
+        left = -start if start < 0 else 0
+        for x in range(padded.size):
+            padded[x] = row[_mirror(x - left, width)]
+        for j in range(out.shape[1]):
+            acc = np.float32(0.0)
+            base = j * ratio + start + left
+            for t in range(n):
+                acc += taps[t] * padded[base + t]
+            out[i, j] = acc
+
+
+@njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+def _adjoint_band(coarse, taps, ratio, out):  # type: ignore[no-untyped-def]
+    height, width = out.shape
+    n = taps.size
+    start = -((n - ratio) // 2)
+    row = np.empty(width, np.float32)
+    for i in range(coarse.shape[0]):
+        row[:] = 0.0
+        for j in range(coarse.shape[1]):
+            for t in range(n):
+                row[_mirror(j * ratio + start + t, width)] += taps[t] * coarse[i, j]
+        for t in range(n):
+            y = _mirror(i * ratio + start + t, height)
+            w = taps[t]
+            for x in range(width):
+                out[y, x] += w * row[x]
+
+
+@njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+def _upsample_band(coarse, weights, first, ratio, out):  # type: ignore[no-untyped-def]
+    height, width = coarse.shape
+    n = weights.shape[1]
+    # Along x first: those rows are the fewer, and the second step runs along contiguous rows.
+    rows = np.empty((height, width * ratio), np.float32)
+    margin = n + 1
+    padded = np.empty(width + 2 * margin, np.float32)
+    for i in range(height):
+        for x in range(padded.size):
+            padded[x] = coarse[i, _mirror(x - margin, width)]
+        for p in range(ratio):
+            for j in range(width):
+                acc = np.float32(0.0)
+                for t in range(n):
+                    acc += weights[p, t] * padded[j + first[p] + t + margin]
+                rows[i, j * ratio + p] = acc
+    for i in range(height):
+        for p in range(ratio):
+            y = i * ratio + p
+            for x in range(out.shape[1]):
+                out[y, x] = 0.0
+            for t in range(n):
+                source = _mirror(i + first[p] + t, height)
+                w = weights[p, t]
+                for x in range(out.shape[1]):
+                    out[y, x] += w * rows[source, x]
