@@ -36,12 +36,15 @@ class Tile:
         Pixels of each observation along the side of one pixel of the coarsest.
     halo : int
         Width of the margin in pixels of the coarsest observation.
+    origin : tuple of int
+        Row and column of the core's first pixel in the scene, in pixels of the coarsest.
     """
 
     arrays: Mapping[str, Float32]
     valid: Mapping[str, NDArray[np.bool_] | None]
     factors: Mapping[str, int]
     halo: int
+    origin: tuple[int, int] = (0, 0)
 
     def __getitem__(self, name: str) -> Float32:
         return self.arrays[name]
@@ -94,6 +97,11 @@ class Param:
     check: Callable[[Any], bool] | None = None
 
 
+def no_halo(factors: Mapping[str, int], **params: Any) -> int:
+    """The margin of a method that works on single pixels."""
+    return 0
+
+
 @dataclass(frozen=True)
 class Method:
     """A published method.
@@ -114,8 +122,11 @@ class Method:
     params : tuple of Param
         Keyword arguments of ``apply`` and of the passes.
     halo : callable
-        ``(ratio, **params) -> int``: margin in pixels of the coarsest grid that ``apply`` and
+        ``(factors, **params) -> int``: margin in pixels of the coarsest grid that ``apply`` and
         ``summarise`` need.
+    block : int
+        If not 0, tiles begin at multiples of this many coarsest pixels, so that a method that solves
+        block by block meets the same blocks at any chunking.
     bandwise : bool
         Whether an output band depends on no other coarse band.
     needs : tuple of str
@@ -133,7 +144,8 @@ class Method:
     reference: Reference
     passes: tuple[Pass, ...] = ()
     params: tuple[Param, ...] = ()
-    halo: Callable[..., int] = field(default=lambda ratio, **params: 0)
+    halo: Callable[..., int] = field(default=no_halo)
+    block: int = 0
     bandwise: bool = False
     needs: tuple[str, ...] = ("ms", "pan")
     engines: tuple[str, ...] = ("numba",)

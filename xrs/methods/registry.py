@@ -1,4 +1,4 @@
-"""Methods by name: every module of a family's folder that defines ``METHOD`` is registered."""
+"""Methods by name: a family's modules define ``METHOD``, or ``METHODS`` where one mechanism gives several."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def methods_of(family: str) -> Mapping[str, Method]:
     found = {}
     for module in pkgutil.iter_modules(package.__path__):
         if not module.name.startswith("_"):
-            method = importlib.import_module(f"{package.__name__}.{module.name}").METHOD
-            found[method.name] = method
+            contents = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
+            for method in contents.get("METHODS") or (contents["METHOD"],):
+                found[method.name] = method
     return dict(sorted(found.items()))
 
 
