@@ -1,6 +1,6 @@
 """What a cube is: its layout, bands, grid and metadata. Knows neither Dask nor torch."""
 
-from xrs.cube.bands import assign_bands, band_keys, find_band, find_bands, wavelengths
+from xrs.cube.bands import assign_bands, band_keys, find_band, find_bands, is_flag, wavelengths
 from xrs.cube.grid import Nesting, assign_geobox, coarsen, describe, geobox_of, nest, refine, same_grid
 from xrs.cube.layout import (
     DIMS,
@@ -27,6 +27,7 @@ __all__ = [
     "find_band",
     "find_bands",
     "geobox_of",
+    "is_flag",
     "is_lazy",
     "nest",
     "package_version",

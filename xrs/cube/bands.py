@@ -9,7 +9,7 @@ import xarray as xr
 
 from xrs.errors import BandNotFoundError, LayoutError
 
-__all__ = ["BAND_COORDS", "assign_bands", "band_keys", "find_band", "find_bands", "wavelengths"]
+__all__ = ["BAND_COORDS", "assign_bands", "band_keys", "find_band", "find_bands", "is_flag", "wavelengths"]
 
 #: What stands beside a band's key, and its type; lengths in nm.
 BAND_COORDS: Mapping[str, str] = {"common_name": "str", "wavelength": "float64", "fwhm": "float64"}
@@ -18,7 +18,7 @@ BAND_COORDS: Mapping[str, str] = {"common_name": "str", "wavelength": "float64",
 def band_keys(cube: xr.DataArray | xr.Dataset) -> list[str]:
     """The keys of a cube's bands, in order."""
     if isinstance(cube, xr.Dataset):
-        return [str(k) for k, v in cube.data_vars.items() if {"y", "x"} <= set(v.dims)]
+        return [str(k) for k, v in cube.data_vars.items() if {"y", "x"} <= set(v.dims) and not is_flag(v)]
     if "band" not in cube.coords:
         raise LayoutError(
             f"found no coordinate 'band' (dims {tuple(map(str, cube.dims))})",
@@ -26,6 +26,11 @@ def band_keys(cube: xr.DataArray | xr.Dataset) -> list[str]:
             "xrs.cube.assign_bands(cube, ['B02', ...])",
         )
     return [str(k) for k in np.atleast_1d(cube["band"].values)]
+
+
+def is_flag(variable: xr.DataArray) -> bool:
+    """Whether a variable holds flags, such as a quality layer, by CF's attributes; it is no band then."""
+    return "flag_values" in variable.attrs or "flag_masks" in variable.attrs
 
 
 def find_band(cube: xr.DataArray | xr.Dataset, query: str | float) -> str:

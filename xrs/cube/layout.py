@@ -7,10 +7,10 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
-from xrs.cube.bands import BAND_COORDS
+from xrs.cube.bands import BAND_COORDS, is_flag
 from xrs.errors import LayoutError, RadiometryError, TimeAxisError
 
-__all__ = ["DIMS", "check_reflectance", "check_time", "is_lazy", "to_array", "to_dataset", "with_all_dims"]
+__all__ = ["DIMS", "check_reflectance", "check_time", "is_lazy", "plausible_reflectance", "to_array", "to_dataset", "with_all_dims"]
 
 DIMS = ("time", "band", "y", "x")
 
@@ -27,7 +27,8 @@ def to_array(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
     ----------
     cube : xarray.DataArray or xarray.Dataset
         A DataArray with ``y`` and ``x`` and, if it has them, ``time`` and ``band``; or a Dataset
-        with a variable for each band. Variables without ``y`` and ``x`` are left out.
+        with a variable for each band. Variables without ``y`` and ``x`` and those with CF flags
+        (quality layers) are left out.
 
     Returns
     -------
@@ -55,7 +56,7 @@ def to_array(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
             "an xarray.DataArray with dims (time, band, y, x) or a Dataset with a variable for each band",
             "wrap the values in xarray.DataArray with coordinates y and x",
         )
-    bands = {str(k): v for k, v in cube.data_vars.items() if {"y", "x"} <= set(v.dims)}
+    bands = {str(k): v for k, v in cube.data_vars.items() if {"y", "x"} <= set(v.dims) and not is_flag(v)}
     if not bands:
         raise LayoutError(
             f"found a Dataset whose variables {list(map(str, cube.data_vars))} have no dims y and x",
@@ -116,25 +117,29 @@ def is_lazy(cube: xr.DataArray | xr.Dataset) -> bool:
 def check_reflectance(cube: xr.DataArray | xr.Dataset) -> None:
     """Refuse integers, and in-memory values too large to be reflectance.
 
-    Lazy values are not read: there only the type is checked.
+    Lazy values are not read: there only the type is checked. Quality layers (variables with CF flags) pass.
 
     Raises
     ------
     RadiometryError
         If values are integers, or in memory with a median above 20.
     """
-    arrays = [cube] if isinstance(cube, xr.DataArray) else list(cube.data_vars.values())
+    arrays = [cube] if isinstance(cube, xr.DataArray) else [v for v in cube.data_vars.values() if not is_flag(v)]
     for array in arrays:
         name = array.name or "the cube"
         remedy = "apply the product's scale and offset first, e.g. da.astype('float32') * 1e-4"
         if array.dtype.kind not in "f":
             raise RadiometryError(f"{name} holds {array.dtype}", "floating-point reflectance", remedy)
-        if not is_lazy(array) and array.size:
-            typical = _typical(array.values)
-            if typical > _MAX_PLAUSIBLE_REFLECTANCE:
-                raise RadiometryError(
-                    f"{name} has a median of {typical:.4g}", "reflectance, around 0 to 1", remedy
-                )
+        if not is_lazy(array) and not plausible_reflectance(array.values):
+            raise RadiometryError(f"{name} has a median above 20", "reflectance, around 0 to 1", remedy)
+
+
+def plausible_reflectance(values: np.ndarray) -> bool:
+    """Whether the median of a sample of the finite values could be reflectance."""
+    stride = max(1, values.size // 100_000)
+    sample = values.reshape(-1)[::stride]
+    sample = sample[np.isfinite(sample)]
+    return not sample.size or bool(np.median(np.abs(sample)) <= _MAX_PLAUSIBLE_REFLECTANCE)
 
 
 def check_time(cube: xr.DataArray | xr.Dataset, *, least: int = 1) -> None:
@@ -194,9 +199,3 @@ def _band_coords(bands: dict[str, xr.DataArray]) -> dict[str, xr.Variable]:
 def _is_missing(value: object) -> bool:
     return value == "" or (isinstance(value, float) and np.isnan(value))
 
-
-def _typical(values: np.ndarray) -> float:
-    stride = max(1, values.size // 100_000)
-    sample = values.reshape(-1)[::stride]
-    sample = sample[np.isfinite(sample)]
-    return float(np.median(np.abs(sample))) if sample.size else 0.0
