@@ -1,1 +1,101 @@
-"""Fuse what many satellites see into one cube."""
+"""Fuse what many satellites see into one cube.
+
+Importing registers the accessor ``.rsfuse`` on xarray's DataArray, Dataset and DataTree. Everything
+else loads when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from xrs.accessor import register
+from xrs.errors import XrsError
+
+if TYPE_CHECKING:
+    from xrs import cube, errors, indices, io, kernels, lazy, methods, operators, quality, scenes, sensors
+    from xrs.indices import list_indices
+    from xrs.io.product import open_product, to_product
+    from xrs.io.stac import open_stac
+    from xrs.methods import get_method, list_methods
+    from xrs.operators.compare import compare
+    from xrs.operators.index import index
+    from xrs.operators.observe import degrade, observe
+    from xrs.operators.pansharpen import pansharpen
+    from xrs.operators.regrid import regrid
+    from xrs.operators.sharpen import sharpen
+    from xrs.operators.smooth import smooth
+    from xrs.quality import evaluate, evaluate_fullres
+    from xrs.sensors import get_sensor, list_sensors
+
+register()
+
+_WHERE = {
+    "compare": "xrs.operators.compare",
+    "degrade": "xrs.operators.observe",
+    "evaluate": "xrs.quality",
+    "evaluate_fullres": "xrs.quality",
+    "get_method": "xrs.methods",
+    "get_sensor": "xrs.sensors",
+    "index": "xrs.operators.index",
+    "list_indices": "xrs.indices",
+    "list_methods": "xrs.methods",
+    "list_sensors": "xrs.sensors",
+    "observe": "xrs.operators.observe",
+    "open_product": "xrs.io.product",
+    "open_stac": "xrs.io.stac",
+    "pansharpen": "xrs.operators.pansharpen",
+    "regrid": "xrs.operators.regrid",
+    "sharpen": "xrs.operators.sharpen",
+    "smooth": "xrs.operators.smooth",
+    "to_product": "xrs.io.product",
+}
+
+_ROOMS = ("cube", "errors", "indices", "io", "kernels", "lazy", "methods", "operators", "quality", "scenes", "sensors")
+
+__all__ = [
+    "XrsError",
+    "compare",
+    "cube",
+    "degrade",
+    "errors",
+    "evaluate",
+    "evaluate_fullres",
+    "get_method",
+    "get_sensor",
+    "index",
+    "indices",
+    "io",
+    "kernels",
+    "lazy",
+    "list_indices",
+    "list_methods",
+    "list_sensors",
+    "methods",
+    "observe",
+    "open_product",
+    "open_stac",
+    "operators",
+    "pansharpen",
+    "quality",
+    "regrid",
+    "scenes",
+    "sensors",
+    "sharpen",
+    "smooth",
+    "to_product",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    if name in _ROOMS:
+        return import_module(f"xrs.{name}")
+    if name == "__version__":
+        return import_module("xrs.cube.metadata").package_version()
+    raise AttributeError(f"module 'xrs' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

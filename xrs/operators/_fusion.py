@@ -1,0 +1,117 @@
+"""What every fusion verb does: check the observations, hand them to ``lazy``, label the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from xrs.cube import assign_geobox, provenance, with_all_dims
+from xrs.cube.bands import BAND_COORDS
+from xrs.errors import RadiometryError, TimeAxisError
+from xrs.lazy import Source, map_tiles
+from xrs.methods import Method
+
+__all__ = ["check_floats", "common_dates", "fuse", "label"]
+
+
+def check_floats(role: str, cube: xr.DataArray) -> None:
+    """Refuse integers: their nodata value would be fused as if it were light."""
+    if cube.dtype.kind != "f":
+        raise RadiometryError(
+            f"{role} holds {cube.dtype}",
+            "floating-point values with NaN where nothing was seen",
+            f"{role}.where({role} != nodata).astype('float32'), and scale and offset if it has them",
+        )
+
+
+def common_dates(observations: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """Check that all observations that have dates have the same ones.
+
+    Raises
+    ------
+    TimeAxisError
+        If dates differ, or only some have dim ``time``.
+    """
+    dated = {role: cube for role, cube in observations.items() if "time" in cube.dims}
+    if not dated:
+        return dict(observations)
+    undated = [role for role in observations if role not in dated]
+    if undated:
+        raise TimeAxisError(
+            f"{', '.join(dated)} have dim 'time' and {', '.join(undated)} have none",
+            "the same dates on all",
+            "select one date of the first, or give the others dim 'time' with expand_dims(time=...)",
+        )
+    (first, one), *others = dated.items()
+    for role, other in others:
+        if one.sizes["time"] != other.sizes["time"] or not _equal_times(one, other):
+            only = np.setxor1d(one["time"].values, other["time"].values) if _both_have_times(one, other) else []
+            raise TimeAxisError(
+                f"{first} has {one.sizes['time']} dates and {role} {other.sizes['time']}"
+                + (f"; only in one of them: {only[:3]}" if len(only) else ""),
+                "the same dates on all",
+                f"select the dates both have: {first}.sel(time={role}.time)",
+            )
+    return dict(observations)
+
+
+def fuse(
+    method: Method,
+    observations: Mapping[str, xr.DataArray],
+    factors: Mapping[str, int],
+    params: Mapping[str, Any],
+    *,
+    carriers: tuple[str, ...],
+    factor: int,
+    spatial_params: Mapping[str, Any],
+) -> Any:
+    """Run a spatial method over observations that were cropped to one area.
+
+    ``spatial_params`` are those only the operator knows (``psf``); a method gets the ones it names.
+    """
+    named = {p.name for p in method.params}
+    full = dict(params) | {k: v for k, v in spatial_params.items() if k in named}
+    sources = {role: Source(with_all_dims(cube).data, factors[role]) for role, cube in observations.items()}
+    return map_tiles(
+        method.apply,
+        sources,
+        bands=sum(sources[c].array.shape[1] for c in carriers),
+        factor=factor,
+        halo=method.halo(factors, **full),
+        block=method.block,
+        passes=method.passes,
+        params=full,
+        carriers=carriers,
+        bandwise=method.bandwise,
+        name=f"xrs-{method.name}",
+    )
+
+
+def label(
+    data: Any, like: xr.DataArray, geobox: GeoBox, *, method: Method, family: str, params: Mapping[str, Any]
+) -> xr.DataArray:
+    """A result with the bands and dates of ``like`` on the grid ``geobox``."""
+    kept = {
+        name: coord
+        for name, coord in like.coords.items()
+        if name in (*BAND_COORDS, "band", "time") or coord.dims == ("time",)
+    }
+    result = xr.DataArray(data, dims=("time", "band", "y", "x"), name=like.name)
+    result = result.isel({d: 0 for d in ("time", "band") if d not in like.dims})
+    result = assign_geobox(result.assign_coords(kept), geobox)
+    shown = {"method": method.name, **params}
+    result.attrs = provenance(like, f"{family}", shown, doi=method.reference.doi)
+    result.attrs["xrs:method"] = method.name
+    return result
+
+
+def _both_have_times(one: xr.DataArray, other: xr.DataArray) -> bool:
+    return "time" in one.coords and "time" in other.coords
+
+
+def _equal_times(one: xr.DataArray, other: xr.DataArray) -> bool:
+    return not _both_have_times(one, other) or bool((one["time"].values == other["time"].values).all())

@@ -1,0 +1,218 @@
+"""Sharpening: the coarse bands of one sensor on its finest grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from xrs.cube import band_keys, describe, geobox_of, nest, to_array, to_dataset, wavelengths
+from xrs.errors import BandNotFoundError, GridMismatchError, LayoutError
+from xrs.methods import Method, get_method, resolve_params
+from xrs.operators._fusion import check_floats, common_dates, fuse, label
+from xrs.sensors import Sensor, psf_of
+
+__all__ = ["Groups", "sharpen", "split_groups"]
+
+Groups = xr.DataTree | Mapping[str, xr.DataArray | xr.Dataset]
+
+
+def sharpen(
+    cube: Groups,
+    method: str | Method = "mtf_glp_hpm",
+    *,
+    bands: list[str] | None = None,
+    sensor: str | Sensor | None = None,
+    psf: Any = "mtf",
+    **params: Any,
+) -> xr.Dataset:
+    """Bring all bands of a sensor with several resolutions to its finest grid.
+
+    Parameters
+    ----------
+    cube : xarray.DataTree or mapping of str to xarray.Dataset
+        A group for each grid (``r10m``, ``r20m``, ``r60m``), floating point; the grids nest. Variables of
+        other types (quality layers) are left out.
+    method : str or Method
+        See ``xrs.list_methods("sharpen")``: methods made for the case, and all pansharpening methods
+        with a pan synthesised (or selected, ``pan="selected"``) for each coarse band.
+    bands : list of str, optional
+        Coarse bands to sharpen; all of them if not given.
+    sensor : str or Sensor, optional
+        The instrument; taken from the attribute ``platform`` if that names one.
+    psf : {"mtf", "box"}, tuple, or mapping of group to array (band, tap)
+        The point spread from the finest grid to each coarse one; see :func:`xrs.sensors.psf_of`.
+    **params
+        Parameters of the method.
+
+    Returns
+    -------
+    xarray.Dataset
+        All bands on the finest grid in the order of their wavelengths; those that were there already
+        are unchanged. Lazy if any input is. A sharpened pixel is NaN where a fine band or its own coarse
+        pixel is missing.
+
+    Raises
+    ------
+    LayoutError
+        If there are not at least two grids.
+    GridMismatchError, RadiometryError, TimeAxisError, BandNotFoundError
+        As :func:`xrs.pansharpen`.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, xrs
+    >>> def group(n, size, *keys):
+    ...     centres = (np.arange(n) + 0.5) * size
+    ...     values = np.random.default_rng(n).random((n, n), dtype="float32")
+    ...     return xr.Dataset({k: (("y", "x"), values) for k in keys}, {"y": centres[::-1], "x": centres})
+    >>> s2 = xr.DataTree.from_dict({"r10m": group(32, 10.0, "B04", "B08"), "r20m": group(16, 20.0, "B8A", "B11")})
+    >>> fine = s2.rsfuse.sharpen(method="sfim")
+    >>> list(fine), dict(fine.sizes)
+    (['B04', 'B08', 'B8A', 'B11'], {'y': 32, 'x': 32})
+    """
+    record = get_method(method, "sharpen")
+    params = resolve_params(record, params)
+    finest, coarse = split_groups(cube)
+    if bands is not None:
+        coarse = _select(coarse, bands)
+    cropped, factors, geobox = _common_area(finest, coarse)
+    for role, group in cropped.items():
+        check_floats(role, group)
+    common_dates(cropped)
+    sensor = sensor or _platform(cube, cropped["fine"])
+    taps = {
+        name: psf[name]
+        if isinstance(psf, Mapping)
+        else psf_of(sensor, band_keys(cropped[name]), factors["fine"] // factors[name], kind=psf)
+        for name in coarse
+    }
+    data = fuse(
+        record,
+        cropped,
+        factors,
+        params,
+        carriers=tuple(coarse),
+        factor=factors["fine"],
+        spatial_params={"psf": taps},
+    )
+    keys = xr.concat([_band_labels(cropped[name]) for name in coarse], dim="band")
+    like = cropped["fine"].isel(band=[0] * keys.sizes["band"]).drop_vars(list(_BAND_VARS), errors="ignore")
+    sharpened = label(
+        data, like.assign_coords(keys.coords), geobox, method=record, family="sharpen", params=params
+    )
+    return _in_order(to_dataset(cropped["fine"]), to_dataset(sharpened))
+
+
+_BAND_VARS = ("band", "common_name", "wavelength", "fwhm")
+
+
+def split_groups(cube: Groups) -> tuple[xr.DataArray, dict[str, xr.DataArray]]:
+    """The finest group of a sensor's cube, and the coarser ones by name, finest first."""
+    return _by_resolution(_groups(cube))
+
+
+def _groups(cube: Groups) -> dict[str, xr.DataArray]:
+    if isinstance(cube, xr.DataTree):
+        members = {node.name: node.to_dataset(inherit=True) for node in cube.subtree if node.has_data}
+        found = {str(name): _bands_only(ds) for name, ds in members.items()}
+    elif isinstance(cube, Mapping):
+        found = {str(n): _bands_only(ds) if isinstance(ds, xr.Dataset) else ds for n, ds in cube.items()}
+    else:
+        raise LayoutError(
+            f"found a {type(cube).__name__}",
+            "a DataTree (or mapping) with a group for each grid",
+            "xr.DataTree.from_dict({'r10m': ..., 'r20m': ...})",
+        )
+    arrays = {name: to_array(ds) for name, ds in found.items() if len(ds)}
+    if len(arrays) < 2:
+        raise LayoutError(
+            f"found {len(arrays)} group(s) with bands: {list(arrays)}",
+            "two grids or more",
+            "put the bands of each resolution into a group of a DataTree",
+        )
+    return arrays
+
+
+def _bands_only(ds: xr.Dataset) -> xr.Dataset:
+    """Variables that are bands: quality layers are integers with flag meanings."""
+    return ds[band_keys(ds)]
+
+
+def _by_resolution(groups: Mapping[str, xr.DataArray]) -> tuple[xr.DataArray, dict[str, xr.DataArray]]:
+    sizes = {name: abs(geobox_of(g).affine.a) for name, g in groups.items()}
+    ordered = sorted(groups, key=lambda name: sizes[name])
+    if len(set(sizes.values())) < len(sizes):
+        raise GridMismatchError(
+            f"two groups have the same pixel size: { {n: sizes[n] for n in ordered} }", "one group for each grid"
+        )
+    return groups[ordered[0]], {name: groups[name] for name in ordered[1:]}
+
+
+def _select(coarse: Mapping[str, xr.DataArray], bands: list[str]) -> dict[str, xr.DataArray]:
+    known = {key: name for name, group in coarse.items() for key in band_keys(group)}
+    missing = [b for b in bands if b not in known]
+    if missing:
+        raise BandNotFoundError(f"no coarse bands {missing}", f"some of {list(known)}")
+    chosen = {name: [b for b in bands if known[b] == name] for name in coarse}
+    return {name: coarse[name].sel(band=keys) for name, keys in chosen.items() if keys}
+
+
+def _common_area(
+    finest: xr.DataArray, coarse: Mapping[str, xr.DataArray]
+) -> tuple[dict[str, xr.DataArray], dict[str, int], Any]:
+    """Crop all groups to whole pixels of the coarsest, and the factor of each."""
+    cropped: dict[str, xr.DataArray] = {}
+    ratios: dict[str, int] = {}
+    # The coarsest first: the area left is whole pixels of it, and so of all others that nest. A second
+    # round, since a finer group that covers less may have cropped the area again.
+    for _ in range(2):
+        for name in reversed(coarse):
+            nesting = nest(geobox_of(finest), geobox_of(coarse[name]))
+            finest = finest.isel(nesting.fine_window)
+            cropped[name], ratios[name] = coarse[name].isel(nesting.coarse_window), nesting.ratio
+    largest = max(ratios.values())
+    for name, ratio in ratios.items():
+        if largest % ratio:
+            raise GridMismatchError(
+                f"the ratios {ratios} to the finest grid do not divide each other",
+                "grids that nest in each other",
+                f"leave out the group {name!r}, or sharpen in two steps",
+            )
+    _check_whole(cropped, finest, ratios)
+    factors = {"fine": largest} | {name: largest // ratios[name] for name in coarse}
+    ordered = {"fine": finest} | {name: cropped[name] for name in coarse}
+    return ordered, factors, geobox_of(finest)
+
+
+def _check_whole(cropped: Mapping[str, xr.DataArray], finest: xr.DataArray, ratios: Mapping[str, int]) -> None:
+    for name, group in cropped.items():
+        if group.sizes["y"] * ratios[name] != finest.sizes["y"] or group.sizes["x"] * ratios[name] != finest.sizes["x"]:
+            raise GridMismatchError(
+                f"the group {name!r} {describe(geobox_of(group))} covers another area than the finest "
+                f"{describe(geobox_of(finest))}",
+                "grids that share whole coarsest pixels",
+                "crop them to a common area first",
+            )
+
+
+def _platform(cube: Groups, fine: xr.DataArray) -> str | None:
+    from xrs.sensors import known_sensor
+
+    attrs = dict(getattr(cube, "attrs", {})) | dict(fine.attrs)
+    return known_sensor(str(attrs.get("platform", "")))
+
+
+def _band_labels(group: xr.DataArray) -> xr.DataArray:
+    names = [n for n in _BAND_VARS if n in group.coords]
+    return xr.DataArray(range(group.sizes["band"]), dims="band", coords={n: group[n].variable for n in names})
+
+
+def _in_order(fine: xr.Dataset, sharpened: xr.Dataset) -> xr.Dataset:
+    merged = fine.assign(sharpened.data_vars)
+    merged.attrs = dict(sharpened.attrs)
+    centres = dict(zip(band_keys(merged), wavelengths(merged), strict=True))
+    if any(c != c for c in centres.values()):
+        return merged
+    return merged[sorted(centres, key=lambda key: (centres[key], key))]
