@@ -1,1 +1,30 @@
-""""""
+"""Metrics of quality, against a reference and at full resolution."""
+
+from xrs.quality.catalogue import METRICS, Metric, list_metrics
+from xrs.quality.no_reference import consistency, d_lambda, d_lambda_k, d_s, evaluate_fullres, hqnr, qnr
+from xrs.quality.reference import cc, ergas, evaluate, psnr, q2n, rmse, rmse_global, sam, scc, sre, ssim, uiqi
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "cc",
+    "consistency",
+    "d_lambda",
+    "d_lambda_k",
+    "d_s",
+    "ergas",
+    "evaluate",
+    "evaluate_fullres",
+    "hqnr",
+    "list_metrics",
+    "psnr",
+    "q2n",
+    "qnr",
+    "rmse",
+    "rmse_global",
+    "sam",
+    "scc",
+    "sre",
+    "ssim",
+    "uiqi",
+]
