@@ -128,7 +128,7 @@ def nest(fine: GeoBox, coarse: GeoBox, *, ratio: int | None = None) -> Nesting:
     found = _ratio(fine, coarse)
     if ratio is not None and ratio != found:
         raise GridMismatchError(f"the grids have ratio {found}", f"ratio {ratio}", "leave ratio out, or regrid one")
-    corner_x, corner_y = ~fine.affine * (coarse.affine.c, coarse.affine.f)
+    corner_x, corner_y = ~fine.affine @ (coarse.affine.c, coarse.affine.f)
     _check_phase(corner_x, corner_y, found, fine, coarse)
     column, row = round(corner_x), round(corner_y)
     (f0y, c0y, ny), (f0x, c0x, nx) = (
@@ -158,7 +158,7 @@ def nest(fine: GeoBox, coarse: GeoBox, *, ratio: int | None = None) -> Nesting:
 def refine(geobox: GeoBox, ratio: int) -> GeoBox:
     """The grid whose pixels are ``ratio`` times smaller over the same area."""
     height, width = geobox.shape
-    return GeoBox((height * ratio, width * ratio), geobox.affine * Affine.scale(1 / ratio), geobox.crs)
+    return GeoBox((height * ratio, width * ratio), geobox.affine @ Affine.scale(1 / ratio), geobox.crs)
 
 
 def coarsen(geobox: GeoBox, ratio: int) -> GeoBox:
@@ -168,7 +168,7 @@ def coarsen(geobox: GeoBox, ratio: int) -> GeoBox:
         raise GridMismatchError(
             f"the grid has {height} by {width} pixels", f"multiples of {ratio}", "crop it with isel"
         )
-    return GeoBox((height // ratio, width // ratio), geobox.affine * Affine.scale(ratio), geobox.crs)
+    return GeoBox((height // ratio, width // ratio), geobox.affine @ Affine.scale(ratio), geobox.crs)
 
 
 def same_grid(one: GeoBox, other: GeoBox) -> bool:
@@ -178,7 +178,7 @@ def same_grid(one: GeoBox, other: GeoBox) -> bool:
     scale = abs(one.affine.a)
     height, width = one.shape
     corners = [(0, 0), (width, height)]
-    gaps = [np.subtract(one.affine * c, other.affine * c) for c in corners]
+    gaps = [np.subtract(one.affine @ c, other.affine @ c) for c in corners]
     return bool(np.abs(gaps).max() <= _TOLERANCE * scale)
 
 
