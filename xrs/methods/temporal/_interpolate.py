@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from xrs.kernels.types import Float32, Float64
 from xrs.methods.temporal._series import LANES
 
-__all__ = ["count_lanes", "interpolate", "interpolate_lanes", "store_lanes"]
+__all__ = ["interpolate", "interpolate_lanes", "store_lanes"]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -68,17 +68,19 @@ def _look_back(
         values = series[k, start : start + lanes]
         given = values if weights is None else weights[k, start : start + lanes]
         for j in range(lanes):
-            seen = (abs(values[j]) < np.inf) & (True if weights is None else given[j] > 0.0)
-            value[k + 1, j] = values[j] if seen else value[k, j]
-            day[k + 1, j] = days[k] if seen else day[k, j]
+            v, last, before = np.float64(values[j]), value[k, j], day[k, j]
+            seen = (abs(v) < np.inf) & (True if weights is None else given[j] > 0.0)
+            value[k + 1, j] = v if seen else last
+            day[k + 1, j] = days[k] if seen else before
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _look_ahead(value: Float64, day: Float64, date: float, next_value: Float64, next_day: Float64) -> None:
     for j in range(LANES):
+        v, ahead, after = value[j], next_value[j], next_day[j]
         seen = day[j] == date
-        next_value[j] = value[j] if seen else next_value[j]
-        next_day[j] = date if seen else next_day[j]
+        next_value[j] = v if seen else ahead
+        next_day[j] = date if seen else after
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -86,23 +88,12 @@ def _between(
     value: Float64, day: Float64, next_value: Float64, next_day: Float64, target: float, nearest: bool, out: Float64
 ) -> None:
     for j in range(LANES):
-        after, before = day[j] > -np.inf, next_day[j] < np.inf
-        share = (target - day[j]) / (next_day[j] - day[j])
-        v = value[j] + (next_value[j] - value[j]) * share if after else next_value[j]
-        inside = after & (before | (day[j] == target))
+        v0, v1, d0, d1 = value[j], next_value[j], day[j], next_day[j]
+        after, before = d0 > -np.inf, d1 < np.inf
+        between = v0 + (v1 - v0) * ((target - d0) / (d1 - d0))
+        v = between if after else v1
+        inside = after & (before | (d0 == target))
         out[j] = v if inside | (nearest & (after | before)) else np.nan
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def count_lanes(series: Float32, weights: Float32 | None, start: int, count: NDArray[np.int64]) -> None:
-    """Number of valid observations of each lane from pixel ``start`` on."""
-    lanes = min(LANES, series.shape[1] - start)
-    count[:] = 0
-    for k in range(series.shape[0]):
-        values = series[k, start : start + lanes]
-        given = values if weights is None else weights[k, start : start + lanes]
-        for j in range(lanes):
-            count[j] += (abs(values[j]) < np.inf) & (True if weights is None else given[j] > 0.0)
 
 
 @njit(nogil=True, cache=True)
@@ -110,5 +101,6 @@ def store_lanes(block: Float64, start: int, out: Float32) -> None:
     """Write the lanes of ``block`` (t, lane) to the pixels of ``out`` (t, n) from ``start`` on."""
     lanes = min(LANES, out.shape[1] - start)
     for i in range(out.shape[0]):
+        row = out[i, start : start + lanes]
         for j in range(lanes):
-            out[i, start + j] = np.float32(block[i, j])
+            row[j] = np.float32(block[i, j])

@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from xrs.kernels.types import Float32, Float64
-from xrs.methods.temporal._interpolate import count_lanes, interpolate_lanes, store_lanes
+from xrs.methods.temporal._interpolate import interpolate_lanes, store_lanes
 from xrs.methods.temporal._series import LANES
 
 __all__ = ["filter_series", "local_fit"]
@@ -55,16 +55,12 @@ def filter_series(
     value, day = np.empty((dates + 1, LANES)), np.empty((dates + 1, LANES))
     filled, block = np.empty((dates, LANES)), np.empty((taps.shape[0], LANES))
     own = np.arange(dates)
-    count = np.empty(LANES, np.int64)
     for start in range(0, series.shape[1], LANES):
         interpolate_lanes(series, weights, days, days, own, True, start, value, day, filled)
         if passes > 0:
             _lift(filled, trend_taps, trend_first, fit_taps, fit_first, passes)
         _filter(filled, taps, first, block)
-        count_lanes(series, weights, start, count)
-        for j in range(LANES):
-            if count[j] < need:
-                block[:, j] = np.nan
+        _drop_undetermined(day, days, need, block)
         store_lanes(block, start, out)
 
 
@@ -102,22 +98,34 @@ def _lift(
         for i in range(filled.shape[0]):
             index += np.abs(fitted[i] - filled[i]) * importance[i]
         going &= index <= least
-        for j in range(LANES):
-            if going[j]:
-                least[j] = index[j]
-                best[:, j] = lifted[:, j]
-                curve[:, j] = fitted[:, j]
+        least[:] = np.where(going, index, least)
+        for i in range(filled.shape[0]):
+            best[i] = np.where(going, lifted[i], best[i])
+            curve[i] = np.where(going, fitted[i], curve[i])
     filled[:] = best
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _importance(filled: Float64, trend: Float64) -> Float64:
     """One on or above the trend; below it less, down to zero for the farthest value of the lane."""
+    farthest = np.zeros(LANES)
+    for i in range(filled.shape[0]):
+        farthest[:] = np.maximum(farthest, np.abs(filled[i] - trend[i]))
     out = np.ones_like(filled)
-    for j in range(LANES):
-        farthest = np.max(np.abs(filled[:, j] - trend[:, j]))
-        for i in range(filled.shape[0]):
+    for i in range(filled.shape[0]):
+        for j in range(LANES):
             below = trend[i, j] - filled[i, j]
-            if below > 0.0:
-                out[i, j] = 1.0 - below / farthest
+            out[i, j] = 1.0 - below / farthest[j] if below > 0.0 else 1.0
     return out
+
+
+@njit(nogil=True, cache=True)
+def _drop_undetermined(day: Float64, days: Float64, need: int, block: Float64) -> None:
+    """Make lanes with fewer than ``need`` observations NaN; ``day`` (time + 1, lane) is the last one before each date."""
+    count = np.zeros(LANES, np.int64)
+    for k in range(days.size):
+        for j in range(LANES):
+            count[j] += day[k + 1, j] == days[k]
+    for j in range(LANES):
+        if count[j] < need:
+            block[:, j] = np.nan

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from xrs.kernels.types import Float32, Float64
 from xrs.methods.temporal._series import LANES
 
-__all__ = ["GCV", "GIVEN", "VCURVE", "Choice", "Penalty", "smooth"]
+__all__ = ["GCV", "GIVEN", "GO_ON", "HOLD", "STOP", "VCURVE", "Choice", "Penalty", "smooth"]
 
 GIVEN, VCURVE, GCV = 0, 1, 2
+GO_ON, HOLD, STOP = 0, 1, 2
 _ENVELOPE_PASSES = 10
 _TINY = 1e-300
+_BISECTIONS = 32
 
 
 class Penalty(NamedTuple):
@@ -62,6 +64,7 @@ def smooth(
     choice: Choice,
     robust: int,
     envelope: float,
+    ends: int,
     out: Float32,
 ) -> None:
     """Fill ``out`` (t, n) with the smoothed series; ``at`` and ``to`` are the nodes of its dates and of ``out``'s."""
@@ -80,6 +83,8 @@ def smooth(
                 _bisquare(w, y, fit.curve, trust)
             _reweight(w, y, fit.curve, trust, envelope, reweighted)
             _fit(reweighted, y, penalty, choice, fit)
+        if ends != GO_ON:
+            _end(w, fit.curve, ends)
         _store(fit.curve, to, start, count, need, out)
 
 
@@ -126,12 +131,22 @@ def _make_determined(w: Float64, count: NDArray[np.int64], need: int) -> None:
 
 
 @njit(nogil=True, cache=True)
+def _end(w: Float64, z: Float64, ends: int) -> None:
+    """Hold the curve's value outside the first and last observation of each lane, or make it NaN there."""
+    for j in range(LANES):
+        seen = np.flatnonzero(w[:, j])
+        first, last = seen[0] + 2, seen[-1] + 2
+        z[2:first, j] = z[first, j] if ends == HOLD else np.nan
+        z[last + 1 : -2, j] = z[last, j] if ends == HOLD else np.nan
+
+
+@njit(nogil=True, cache=True)
 def _store(z: Float64, to: NDArray[np.int64], start: int, count: NDArray[np.int64], need: int, out: Float32) -> None:
     lanes = min(LANES, out.shape[1] - start)
     for k in range(to.size):
-        row = z[to[k] + 2]
+        curve, row = z[to[k] + 2], out[k, start : start + lanes]
         for j in range(lanes):
-            out[k, start + j] = np.float32(row[j]) if count[j] >= need else np.float32(np.nan)
+            row[j] = np.float32(curve[j]) if count[j] >= need else np.float32(np.nan)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -260,18 +275,39 @@ def _keep_best(score: Float64, lam: float, best: Float64, chosen: Float64) -> No
 @njit(nogil=True, cache=True, error_model="numpy")
 def _bisquare(w: Float64, y: Float64, z: Float64, trust: Float64) -> None:
     """Bisquare weights of residuals in units of six times their median size."""
-    nodes = w.shape[0]
-    sizes = np.empty(nodes)
-    for j in range(LANES):
-        seen = 0
-        for i in range(nodes):
-            if w[i, j] > 0.0:
-                sizes[seen] = abs(y[i, j] - z[i + 2, j])
-                seen += 1
-        limit = 6.0 * np.median(sizes[:seen])
-        for i in range(nodes):
-            u = (y[i, j] - z[i + 2, j]) / limit if limit > 0.0 else 0.0
-            trust[i, j] = (1.0 - u * u) ** 2 if abs(u) < 1.0 else 0.0
+    for i in range(w.shape[0]):
+        for j in range(LANES):
+            size = abs(y[i, j] - z[i + 2, j])
+            trust[i, j] = size if w[i, j] > 0.0 else np.inf
+    scale = 6.0 * _lane_medians(trust)
+    for i in range(w.shape[0]):
+        for j in range(LANES):
+            u = trust[i, j] / scale[j] if scale[j] > 0.0 else 0.0
+            trust[i, j] = (1.0 - u * u) ** 2 if u < 1.0 else 0.0
+
+
+@njit(nogil=True, cache=True)
+def _lane_medians(sizes: Float64) -> Float64:
+    """The (lower) median of the finite values of each lane, none below zero, by bisection: lanes stay abreast."""
+    half, low, high = np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)
+    for i in range(sizes.shape[0]):
+        for j in range(LANES):
+            size = sizes[i, j]
+            seen = size < np.inf
+            half[j] += 0.5 if seen else 0.0
+            high[j] = max(high[j], size if seen else 0.0)
+    below = np.empty(LANES)
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        below[:] = 0.0
+        for i in range(sizes.shape[0]):
+            for j in range(LANES):
+                below[j] += 1.0 if sizes[i, j] <= middle[j] else 0.0
+        for j in range(LANES):
+            enough = below[j] >= half[j]
+            high[j] = middle[j] if enough else high[j]
+            low[j] = low[j] if enough else middle[j]
+    return high
 
 
 @njit(nogil=True, cache=True)

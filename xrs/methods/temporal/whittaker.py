@@ -11,11 +11,12 @@ from xrs.kernels.types import Float32, Float64
 from xrs.methods.base import Method, Param, Reference
 from xrs.methods.temporal._penalty import join_rows, nodes_of, penalty_of
 from xrs.methods.temporal._series import check_series
-from xrs.methods.temporal._whittaker import GCV, GIVEN, VCURVE, Choice, smooth
+from xrs.methods.temporal._whittaker import GCV, GIVEN, GO_ON, HOLD, STOP, VCURVE, Choice, smooth
 
 __all__ = ["METHOD", "whittaker"]
 
 _RULES = {"vcurve": VCURVE, "gcv": GCV}
+_ENDS = {"curve": GO_ON, "nearest": HOLD, "nan": STOP}
 
 
 def whittaker(
@@ -24,11 +25,12 @@ def whittaker(
     days: Float64,
     targets: Float64,
     *,
-    lmbda: float | Literal["vcurve", "gcv"] = 1000.0,
+    lmbda: float | Literal["vcurve", "gcv"] = 300.0,
     order: int = 2,
     robust: int = 0,
     envelope: float = 0.5,
     lmbda_grid: tuple[float, float, int] = (0.0, 7.0, 29),
+    extrapolate: Literal["curve", "nearest", "nan"] = "curve",
 ) -> Float32:
     r"""Smooth and fill series by penalised least squares [1]_.
 
@@ -41,7 +43,7 @@ def whittaker(
     dates the penalty estimates the same integral, so λ (days to the power 2 d - 1) keeps its meaning: at a regular
     spacing of s days it equals Eilers' λ, which counts in samples, times s to that power. Targets that are no
     observation dates are nodes of the curve with weight zero. Before the first and after the last observation the
-    curve goes on as a polynomial of degree d - 1.
+    curve goes on as a polynomial of degree d - 1, which may lead far away: see ``extrapolate``.
 
     Parameters
     ----------
@@ -66,6 +68,9 @@ def whittaker(
         ten passes: above 0.5 the curve nears the upper envelope, as clouds lower NDVI [5]_.
     lmbda_grid : tuple of float, float, int
         First and last log10 λ and how many.
+    extrapolate : {"curve", "nearest", "nan"}
+        What stands before the first and after the last observation of a series: the curve as it goes on, its value at
+        that observation, or NaN.
 
     Returns
     -------
@@ -107,7 +112,7 @@ def whittaker(
     series, weights, at = join_rows(series, weights, at)
     choice = _choice_of(lmbda, lmbda_grid)
     out = np.empty((targets.size, series.shape[1]), np.float32)
-    smooth(series, weights, at, to, penalty_of(nodes, order), choice, robust, float(envelope), out)
+    smooth(series, weights, at, to, penalty_of(nodes, order), choice, robust, float(envelope), _ENDS[extrapolate], out)
     return out
 
 
@@ -147,7 +152,7 @@ METHOD = Method(
     apply=whittaker,
     reference=Reference("Eilers 2003, A perfect smoother, Analytical Chemistry 75", "10.1021/ac034173t"),
     params=(
-        Param("lmbda", 1000.0, "Smoothness in days to the power 2 d - 1, or the rule to choose it.", _LMBDA, _is_lmbda),
+        Param("lmbda", 300.0, "Smoothness in days to the power 2 d - 1, or the rule to choose it.", _LMBDA, _is_lmbda),
         Param("order", 2, "Order of the differences.", "1 or 2", lambda v: _is_number(v) and v in (1, 2)),
         Param(
             "robust",
@@ -169,6 +174,13 @@ METHOD = Method(
             "First and last log10 of λ and how many a rule chooses from.",
             "(first, last, count) with first < last and at least 2",
             _is_grid,
+        ),
+        Param(
+            "extrapolate",
+            "curve",
+            "What stands outside a series' first and last observation.",
+            f"one of {tuple(_ENDS)}",
+            lambda v: v in _ENDS,
         ),
     ),
     needs=("series",),
