@@ -3,7 +3,7 @@
 from xrs.sensors.forward import ForwardOperator, apply_response, forward_operator
 from xrs.sensors.model import DEFAULT_MTF, DEFAULT_MTF_PAN, Band, Sensor, sensor_from_table
 from xrs.sensors.psf import check_taps, psf_of
-from xrs.sensors.registry import get_sensor, list_sensors
+from xrs.sensors.registry import get_sensor, known_sensor, list_sensors
 from xrs.sensors.srf import response_of, spectral_response
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "check_taps",
     "forward_operator",
     "get_sensor",
+    "known_sensor",
     "list_sensors",
     "psf_of",
     "response_of",

@@ -10,13 +10,15 @@ from numpy.typing import ArrayLike
 from xrs.errors import ParameterError
 from xrs.kernels.psf import box_taps, gaussian_box_taps, gaussian_taps, stack_taps
 from xrs.kernels.types import Float64
-from xrs.sensors.model import DEFAULT_MTF, Sensor
+from xrs.sensors.model import DEFAULT_MTF, DEFAULT_MTF_PAN, Sensor
 from xrs.sensors.registry import get_sensor
 
 __all__ = ["check_taps", "psf_of"]
 
 
-def psf_of(sensor: Sensor | str | None, keys: Sequence[str], ratio: int, kind: str | ArrayLike = "mtf") -> Float64:
+def psf_of(
+    sensor: Sensor | str | None, keys: Sequence[str | None], ratio: int, kind: str | ArrayLike = "mtf"
+) -> Float64:
     """Separable taps of bands, from a grid to the one nested ``ratio`` times coarser.
 
     Parameters
@@ -24,8 +26,9 @@ def psf_of(sensor: Sensor | str | None, keys: Sequence[str], ratio: int, kind: s
     sensor : Sensor, str or None
         Gives the gains at Nyquist; where it has none, and without a sensor, they are 0.3 (0.15 for the
         panchromatic band).
-    keys : sequence of str
-        Bands by key or common name.
+    keys : sequence of str or None
+        Bands by key or common name; ``"pan"`` is the panchromatic band of any sensor, and a band without
+        a name (None) has the default gain.
     ratio : int
         Fine pixels along the side of a coarse pixel. With 1 nothing is blurred: the grid is the
         band's own, and its pixels already are what the sensor measures.
@@ -60,8 +63,8 @@ def psf_of(sensor: Sensor | str | None, keys: Sequence[str], ratio: int, kind: s
         raise ParameterError(f"psf={kind!r}", f"one of {list(_KINDS)} or an array of taps")
     if ratio == 1:
         return np.ones((len(keys), 1))
-    gains = np.full(len(keys), DEFAULT_MTF) if sensor is None else get_sensor(sensor).mtf_of(keys)
-    return stack_taps([_KINDS[kind](float(gain), int(ratio)) for gain in gains])
+    known = None if sensor is None else get_sensor(sensor)
+    return stack_taps([_KINDS[kind](_gain(known, key), int(ratio)) for key in keys])
 
 
 def check_taps(taps: ArrayLike, bands: int, ratio: int) -> Float64:
@@ -85,6 +88,12 @@ def check_taps(taps: ArrayLike, bands: int, ratio: int) -> Float64:
     if not np.allclose(given, given[:, ::-1], atol=1e-6):
         raise ParameterError("taps that are not symmetric", "taps that read the same from both ends")
     return np.broadcast_to(given, (bands, given.shape[1])).copy()
+
+
+def _gain(sensor: Sensor | None, key: str | None) -> float:
+    if sensor is None or key is None or (key == "pan" and sensor.pan is None):
+        return DEFAULT_MTF_PAN if key == "pan" else DEFAULT_MTF
+    return float(sensor.mtf_of([key])[0])
 
 
 def _mtf(gain: float, ratio: int) -> Float64:

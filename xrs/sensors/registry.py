@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -13,7 +15,7 @@ import pandas as pd
 from xrs.errors import ParameterError
 from xrs.sensors.model import Sensor, sensor_from_table
 
-__all__ = ["get_sensor", "list_sensors"]
+__all__ = ["get_sensor", "known_sensor", "list_sensors"]
 
 _DATA = files("xrs.sensors") / "data"
 
@@ -35,8 +37,7 @@ def get_sensor(name: str | Sensor) -> Sensor:
     """
     if isinstance(name, Sensor):
         return name
-    plain = str(name).strip().lower().replace(" ", "-").replace("_", "-")
-    known = _names()
+    plain, known = _plain(name), _names()
     if plain not in known:
         close = get_close_matches(plain, known, n=3, cutoff=0.5)
         raise ParameterError(
@@ -45,6 +46,22 @@ def get_sensor(name: str | Sensor) -> Sensor:
             f"did you mean {close}?" if close else "describe it with xrs.sensors.sensor_from_table",
         )
     return _load(known[plain])
+
+
+def known_sensor(platform: str, keys: Iterable[str] = ()) -> str | None:
+    """The name of the sensor on a platform; None if it is not known or lacks one of the bands ``keys``.
+
+    For cubes that say where they come from, such as STAC's property ``platform``.
+
+    Examples
+    --------
+    >>> known_sensor("Sentinel-2B"), known_sensor("landsat-8", ["B4", "B99"]), known_sensor("")
+    ('sentinel-2b', None, None)
+    """
+    name = _names().get(_plain(platform))
+    if name is None or not all(key in _load(name) for key in keys):
+        return None
+    return name
 
 
 def list_sensors() -> pd.DataFrame:
@@ -71,6 +88,10 @@ def _names() -> dict[str, str]:
     return names | {name: name for name in _catalogue()}
 
 
+def _plain(name: str) -> str:
+    return str(name).strip().lower().replace(" ", "-").replace("_", "-")
+
+
 @cache
 def _load(name: str) -> Sensor:
     entry = _catalogue()[name]
@@ -78,16 +99,9 @@ def _load(name: str) -> Sensor:
         sensor = sensor_from_table(
             pd.read_csv(table), name=name, title=entry["title"], pan=entry.get("pan"), reference=entry["reference"]
         )
-    library = tuple(entry["library"]) if "library" in entry else None
-    return Sensor(
-        name,
-        sensor.title,
-        sensor.bands,
-        sensor.pan,
-        entry.get("revisit"),
-        sensor.reference,
-        library,  # type: ignore[arg-type]
-    )
+    satellite, instrument = entry.get("library", (None, None))
+    library = None if satellite is None else (satellite, instrument)
+    return replace(sensor, revisit=entry.get("revisit"), library=library)
 
 
 def _row(sensor: Sensor) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def _hat_weights(samples: Float64, response: Response, width: float) -> tuple[Fl
     inside = np.clip(wavelength[seen], samples[0], samples[-1])
     left = np.clip(np.searchsorted(samples, inside, side="right") - 1, 0, samples.size - 2)
     part = (inside - samples[left]) / (samples[left + 1] - samples[left])
-    weights = np.bincount(left, energy[seen] * (1 - part), samples.size)
+    weights: Float64 = np.bincount(left, energy[seen] * (1 - part), samples.size).astype("float64")
     weights += np.bincount(left + 1, energy[seen] * part, samples.size)
     return weights, float(energy[seen].sum() / energy.sum())
 

@@ -60,6 +60,10 @@ class TorchForward(torch.nn.Module):
     torch.Size([1, 2, 4, 4])
     """
 
+    taps: Tensor
+    response: Tensor | None
+    times: Tensor | None
+
     def __init__(self, operator: ForwardOperator) -> None:
         super().__init__()
         self.ratio = operator.ratio
@@ -92,7 +96,7 @@ def _tensor(values: Float64) -> Tensor:
 
 def _widened(taps: Tensor, image: Tensor, ratio: int) -> Tensor:
     """Taps of every band, at least as many as a block has pixels."""
-    kernel = torch.atleast_2d(taps).to(image).expand(image.shape[1], -1)
+    kernel = taps.reshape(-1, taps.shape[-1]).to(image).expand(image.shape[1], -1)
     short = max(ratio - kernel.shape[1], 0) // 2
     return torch.nn.functional.pad(kernel, (short, short))
 
