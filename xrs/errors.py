@@ -16,6 +16,7 @@ __all__ = [
     "ProductMismatchError",
     "RadiometryError",
     "StacItemError",
+    "StoreFullError",
     "TimeAxisError",
     "XrsError",
 ]
@@ -110,3 +111,7 @@ class ProductMismatchError(XrsError, ValueError):
 
 class IncompleteProductError(XrsError, ValueError):
     """A product was not written to its end."""
+
+
+class StoreFullError(XrsError, OSError):
+    """No space is left for a product."""
