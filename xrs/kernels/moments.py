@@ -105,12 +105,12 @@ def _sums(flat, shift):  # type: ignore[no-untyped-def]
             low[i] = min(low[i], lo)
             high[i] = max(high[i], hi)
         for i in range(k):
-            for l in range(i + 1):
+            for h in range(i + 1):
                 s = 0.0
                 for j in range(m):
-                    s += centred[i, j] * centred[l, j]
-                products[i, l] += s
+                    s += centred[i, j] * centred[h, j]
+                products[i, h] += s
     for i in range(k):
-        for l in range(i):
-            products[l, i] = products[i, l]
+        for h in range(i):
+            products[h, i] = products[i, h]
     return total, products, low, high

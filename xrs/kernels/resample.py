@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from xrs.kernels.types import Float32
 
-__all__ = ["decimate", "decimate_adjoint", "lowpass", "phase_weights", "upsample"]
+__all__ = [
+    "blend_rows",
+    "decimate",
+    "decimate_adjoint",
+    "lowpass",
+    "phase_weights",
+    "reach_of_kernel",
+    "upsample",
+    "widen_row",
+]
 
 
 def decimate(fine: Float32, taps: NDArray[np.float64], ratio: int) -> Float32:
@@ -74,6 +83,11 @@ def lowpass(fine: Float32, taps: NDArray[np.float64], ratio: int, kernel: str = 
     return upsample(decimate(fine, taps, ratio), ratio, kernel)
 
 
+def reach_of_kernel(kernel: str) -> int:
+    """How many coarse pixels beyond its own an interpolated pixel depends on."""
+    return _KERNELS[kernel][0]
+
+
 @lru_cache(maxsize=64)
 def phase_weights(ratio: int, kernel: str) -> tuple[Float32, NDArray[np.int64]]:
     """Polyphase weights (phase, tap) and the offset of each phase's first tap, in coarse pixels."""
@@ -83,7 +97,7 @@ def phase_weights(ratio: int, kernel: str) -> tuple[Float32, NDArray[np.int64]]:
     for phase in range(ratio):
         centre = (phase + 0.5) / ratio - 0.5
         start = int(np.floor(centre)) - support + 1 if support else 0
-        row = shape(centre - (start + np.arange(weights.shape[1])))
+        row = shape(centre - (start + np.arange(weights.shape[1], dtype=np.float64)))
         weights[phase], first[phase] = row / row.sum(), start
     return weights.astype(np.float32), first
 
@@ -171,25 +185,53 @@ def _upsample_band(coarse, weights, first, ratio, out):  # type: ignore[no-untyp
     height, width = coarse.shape
     n = weights.shape[1]
     # Along x first: those rows are the fewer, and the second step runs along contiguous rows.
-    rows = np.empty((height, width * ratio), np.float32)
     margin = n + 1
+    rows = np.empty((height + 2 * margin, width * ratio), np.float32)
     padded = np.empty(width + 2 * margin, np.float32)
+    phase = np.empty(width, np.float32)
     for i in range(height):
         for x in range(padded.size):
             padded[x] = coarse[i, _mirror(x - margin, width)]
-        for p in range(ratio):
-            for j in range(width):
-                acc = np.float32(0.0)
-                for t in range(n):
-                    acc += weights[p, t] * padded[j + first[p] + t + margin]
-                rows[i, j * ratio + p] = acc
+        widen_row(padded, weights, first, ratio, margin, phase, rows[margin + i])
+    for i in range(margin):
+        rows[i] = rows[margin + _mirror(i - margin, height)]
+        rows[margin + height + i] = rows[margin + _mirror(height + i, height)]
     for i in range(height):
         for p in range(ratio):
-            y = i * ratio + p
-            for x in range(out.shape[1]):
-                out[y, x] = 0.0
-            for t in range(n):
-                source = _mirror(i + first[p] + t, height)
-                w = weights[p, t]
-                for x in range(out.shape[1]):
-                    out[y, x] += w * rows[source, x]
+            blend_rows(rows, margin + i + first[p], weights[p], 0, width * ratio, out[i * ratio + p])
+
+
+@njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+def widen_row(padded, weights, first, ratio, margin, phase, out):  # type: ignore[no-untyped-def]
+    """Interpolate one row, given with ``margin`` pixels at either end; ``phase`` is room for one pixel in ``ratio``."""
+    n = weights.shape[1]
+    width = phase.size
+    for p in range(ratio):
+        phase[:] = 0.0
+        for t in range(n):
+            w = weights[p, t]
+            start = margin + first[p] + t
+            for j in range(width):
+                phase[j] += w * padded[start + j]
+        for j in range(width):
+            out[j * ratio + p] = phase[j]
+
+
+@njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+def blend_rows(rows, top, weights, left, right, out):  # type: ignore[no-untyped-def]
+    """Weighted sum of the rows from ``top`` on, columns ``left`` to ``right``, into the beginning of ``out``."""
+    width = right - left
+    if weights.size == 4:
+        # The default kernel in one sweep: half the traffic of the general case.
+        w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+        r0, r1 = rows[top, left:right], rows[top + 1, left:right]
+        r2, r3 = rows[top + 2, left:right], rows[top + 3, left:right]
+        for x in range(width):
+            out[x] = w0 * r0[x] + w1 * r1[x] + (w2 * r2[x] + w3 * r3[x])
+        return
+    out[:width] = 0.0
+    for t in range(weights.size):
+        w = weights[t]
+        r = rows[top + t, left:right]
+        for x in range(width):
+            out[x] += w * r[x]
