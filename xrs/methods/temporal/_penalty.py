@@ -29,7 +29,7 @@ def nodes_of(days: Float64, targets: Float64) -> tuple[Float64, NDArray[np.int64
         The node of each target.
     """
     dates = np.union1d(days, targets)
-    spacings = [np.median(np.diff(d)) for d in (days, targets) if d.size > 1]
+    spacings = [np.median(np.diff(d)) for d in (days, np.unique(targets)) if d.size > 1]
     apart = np.diff(dates, prepend=-np.inf) > _SAME * min(spacings, default=0.0)
     label = np.cumsum(apart) - 1
     nodes = np.bincount(label, dates) / np.bincount(label)

@@ -121,7 +121,7 @@ def _importance(filled: Float64, trend: Float64) -> Float64:
 
 @njit(nogil=True, cache=True)
 def _drop_undetermined(day: Float64, days: Float64, need: int, block: Float64) -> None:
-    """Make lanes with fewer than ``need`` observations NaN; ``day`` (time + 1, lane) is the last one before each date."""
+    """Make lanes with fewer than ``need`` observations NaN; ``day`` tells the last one before each date."""
     count = np.zeros(LANES, np.int64)
     for k in range(days.size):
         for j in range(LANES):
