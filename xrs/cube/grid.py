@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import odc.geo.xr  # noqa: F401  (registers .odc, which knows every way xarray objects carry a CRS)
 import xarray as xr
 from affine import Affine
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
 
 from xrs.errors import GridMismatchError
 
-__all__ = ["Nesting", "assign_geobox", "coarsen", "describe", "geobox_of", "nest", "refine", "same_grid"]
+__all__ = ["Nesting", "assign_geobox", "coarsen", "crs_of", "describe", "geobox_of", "nest", "refine", "same_grid"]
 
 #: Tolerance of phases and ratios, in fine pixels: coordinates are float64 but often written rounded.
 _TOLERANCE = 1e-3
@@ -72,7 +73,20 @@ def geobox_of(cube: xr.DataArray | xr.Dataset) -> GeoBox:
             f"y steps by {step_y:g} and x by {step_x:g}", "y descending and x ascending", "cube.sortby('y', ascending=False)"
         )
     transform = Affine(step_x, 0, x[0] - step_x / 2, 0, step_y, y[0] - step_y / 2)
-    return GeoBox((y.size, x.size), transform, cube.odc.crs)
+    return GeoBox((y.size, x.size), transform, crs_of(cube))
+
+
+def crs_of(cube: xr.DataArray | xr.Dataset) -> CRS | None:
+    """The CRS that a grid mapping coordinate (or variable) tells, by CF's or GDAL's attributes."""
+    variables = {str(k): v for k, v in (cube.variables if isinstance(cube, xr.Dataset) else cube.coords).items()}
+    holders = [cube, *cube.data_vars.values()] if isinstance(cube, xr.Dataset) else [cube]
+    named = [str(h.encoding.get("grid_mapping", h.attrs.get("grid_mapping", ""))) for h in holders]
+    for name in [*named, "spatial_ref", *variables]:
+        attrs = variables[name].attrs if name in variables else {}
+        text = attrs.get("crs_wkt") or attrs.get("spatial_ref")
+        if text:
+            return CRS(str(text))
+    return None
 
 
 def assign_geobox(cube: xr.DataArray, geobox: GeoBox) -> xr.DataArray:
@@ -90,7 +104,7 @@ def assign_geobox(cube: xr.DataArray, geobox: GeoBox) -> xr.DataArray:
     bare = cube.drop_vars([name for name in ("y", "x", "spatial_ref") if name in cube.coords])
     if geobox.crs is None:
         return bare.assign_coords(coords)
-    crs_coord = odc.geo.xr.xr_coords(geobox)["spatial_ref"]
+    crs_coord = xr_coords(geobox)["spatial_ref"]
     units = "degrees" if geobox.crs.geographic else "m"
     for dim, name in (("y", "projection_y_coordinate"), ("x", "projection_x_coordinate")):
         if not geobox.crs.geographic:
@@ -185,8 +199,12 @@ def same_grid(one: GeoBox, other: GeoBox) -> bool:
 def describe(geobox: GeoBox) -> str:
     """One line that names a grid: CRS, pixel size, shape and top-left corner."""
     grid = geobox.affine
-    crs = "no CRS" if geobox.crs is None else str(geobox.crs)
+    crs = "no CRS" if geobox.crs is None else _crs_name(geobox.crs)
     return f"[{crs}, {grid.a:g} x {abs(grid.e):g}, {geobox.shape[0]} by {geobox.shape[1]}, corner ({grid.c:.10g}, {grid.f:.10g})]"
+
+
+def _crs_name(crs: CRS) -> str:
+    return f"EPSG:{crs.epsg}" if crs.epsg else str(crs)[:60]
 
 
 def _step(values: np.ndarray, name: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -64,7 +65,7 @@ def to_array(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
             "rename the spatial dims with ds.rename({...})",
         )
     stacked = xr.concat(
-        [v.drop_vars(BAND_COORDS, errors="ignore").drop_attrs() for v in bands.values()],
+        [v.drop_vars(BAND_COORDS, errors="ignore").drop_attrs(deep=False) for v in bands.values()],
         dim=xr.Variable("band", np.array(list(bands), dtype=object).astype(str)),
         coords="minimal",
         compat="override",
@@ -106,7 +107,7 @@ def to_dataset(cube: xr.DataArray) -> xr.Dataset:
 def with_all_dims(cube: xr.DataArray) -> xr.DataArray:
     """Give a cube of any of the four dims all of them, in order; new ones have length one."""
     missing = [dim for dim in ("time", "band") if dim not in cube.dims]
-    return cube.expand_dims(missing).transpose(*DIMS) if missing else cube.transpose(*DIMS)
+    return _transposed(cube.expand_dims(missing) if missing else cube, DIMS)
 
 
 def is_lazy(cube: xr.DataArray | xr.Dataset) -> bool:
@@ -182,7 +183,12 @@ def _ordered(cube: xr.DataArray) -> xr.DataArray:
             "y and x, and optionally time and band",
             "rename dims, e.g. da.rename({'lat': 'y', 'lon': 'x'})",
         )
-    return cube.transpose(*[d for d in DIMS if d in dims])
+    return _transposed(cube, [d for d in DIMS if d in dims])
+
+
+def _transposed(cube: xr.DataArray, dims: Sequence[str]) -> xr.DataArray:
+    # A transposition that moves nothing would still put a task on every chunk.
+    return cube if list(cube.dims) == list(dims) else cube.transpose(*dims)
 
 
 def _band_coords(bands: dict[str, xr.DataArray]) -> dict[str, xr.Variable]:

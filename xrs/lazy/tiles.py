@@ -15,11 +15,11 @@ import dask.array as da
 import numpy as np
 from dask._task_spec import Task, TaskRef
 from dask.base import tokenize
-from dask.graph_manipulation import clone
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from xrs.lazy.plan import Interval, Plan, Source, TileSpec, make_plan, touched
+from xrs.lazy.twice import read_again
 from xrs.lazy.window import Window, blank_unseen, bounds_of, read_window, tile_of
 from xrs.methods.base import Pass, State, Tile
 
@@ -88,7 +88,7 @@ def map_tiles(
     if passes:
         # Statistics read the sources through keys of their own: were they shared, every chunk would
         # be held from the first tile's statistics until the last tile's result.
-        again = dict(zip(arrays, _as_list(clone(*arrays.values(), seed=token)), strict=True))
+        again = read_again(arrays, token)
         inputs += list(again.values())
         for number, one in enumerate(passes):
             prefix = f"{name}-pass{number}-{token}"
@@ -309,10 +309,6 @@ def _token(*parts: Any) -> str:
 
 def _as_dask(sources: Mapping[str, Source]) -> dict[str, da.Array]:
     return {n: s.array if s.is_lazy else da.from_array(s.array, chunks=-1) for n, s in sources.items()}
-
-
-def _as_list(clones: Any) -> list[da.Array]:
-    return list(clones) if isinstance(clones, (tuple, list)) else [clones]
 
 
 def _window_refs(
