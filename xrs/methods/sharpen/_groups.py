@@ -10,16 +10,21 @@ import numpy as np
 
 from xrs.errors import ParameterError
 from xrs.kernels import decimate, reach_of
-from xrs.kernels.psf import box_taps
 from xrs.kernels.types import Bool, Float32, Float64
 from xrs.methods.base import Param, Tile
 
-__all__ = ["PSF", "Group", "Psf", "coarse_names", "groups_of", "halo_for", "is_count", "is_positive"]
+__all__ = ["PSF", "Group", "Psf", "coarse_names", "groups_of", "halo_for", "taps_of"]
 
-#: Separable taps (band, tap) from the fine grid to each group's grid; None for block means.
-Psf = Mapping[str, Float64] | None
+#: Separable taps (band, tap) from the fine grid to each group's grid.
+Psf = Mapping[str, Float64]
 
-PSF = Param("psf", None, "separable taps (band, tap) from the fine grid to each group's grid; None: block means")
+PSF = Param(
+    "psf",
+    None,
+    "separable point spread (band, tap) from the fine grid to the grid of each group; that of the sensor",
+    "a mapping with the taps of every coarse group",
+    lambda value: value is None or isinstance(value, Mapping),
+)
 
 #: A coarse pixel counts as seen if at least this share of its point spread was.
 _SEEN = 0.999
@@ -73,25 +78,26 @@ def halo_for(factors: Mapping[str, int], psf: Psf, pixels: int, times: int = 1) 
     widths = []
     for name in coarse_names(factors):
         ratio = factors["fine"] // factors[name]
-        taps = box_taps(ratio) if psf is None else _taps_of(psf, name)
-        widths.append(-(-(pixels + times * reach_of(taps, ratio)) // factors[name]))
+        reach = reach_of(taps_of(psf, name), ratio)
+        widths.append(-(-(pixels + times * reach) // factors[name]))
     return max(widths)
 
 
-def is_count(value: Any) -> bool:
-    """Whether a value is a whole number above zero."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def is_positive(value: Any) -> bool:
-    """Whether a value is a finite number above zero."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+def taps_of(psf: Psf | None, name: str) -> Float64:
+    """Taps (band or 1, tap) that lead from the fine grid to a group's."""
+    if psf is None or name not in psf:
+        raise ParameterError(
+            f"found no point spread of the group {name!r}", "taps for every coarse group", f"pass psf={{{name!r}: ...}}"
+        )
+    return np.atleast_2d(np.asarray(psf[name], np.float64))
 
 
 def _group(tile: Tile, name: str, psf: Psf) -> Group:
     bands = tile[name]
     ratio = tile.factors["fine"] // tile.factors[name]
-    taps = np.atleast_2d(box_taps(ratio) if psf is None else _taps_of(psf, name))
+    taps = taps_of(psf, name)
+    if taps.shape[0] not in (1, bands.shape[0]):
+        raise ParameterError(f"found {taps.shape[0]} rows of taps for {name!r}", f"1 or {bands.shape[0]}")
     taps = np.broadcast_to(taps, (bands.shape[0], taps.shape[1]))
     fine_seen = tile.valid["fine"]
     guides: dict[bytes, tuple[Float32, Bool | None]] = {}
@@ -105,16 +111,8 @@ def _group(tile: Tile, name: str, psf: Psf) -> Group:
     return Group(name, bands, tuple(g for g, _ in pairs), taps, ratio, tile.halo * tile.factors[name], valid)
 
 
-def _taps_of(psf: Mapping[str, Float64], name: str) -> Float64:
-    if name not in psf:
-        raise ParameterError(
-            f"psf has no taps for the group {name!r}", f"one entry for each coarse group, found {sorted(psf)}"
-        )
-    return np.asarray(psf[name], np.float64)
-
-
 def _seen_through(seen: Bool, taps: Float64, ratio: int) -> Bool:
-    share = decimate(seen.all(axis=0)[None].astype(np.float32), taps, ratio)[0]
+    share = decimate(np.asarray(seen.all(axis=0))[None].astype(np.float32), taps, ratio)[0]
     return np.asarray(share > _SEEN)
 
 

@@ -7,9 +7,11 @@ coarse pixel a fine pixel lies. So there are ``ratio²`` sets of weights, comput
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from xrs.kernels.types import Bool, Float32, Float64
 
@@ -145,7 +147,7 @@ def _point_covariance(taps: Float64, ratio: int, radius: int, distance: float) -
     return grid.transpose(0, 2, 1, 3).reshape(side * side, ratio * ratio)
 
 
-def _through(starts: Float64, taps: Float64, distance: float) -> Float64:
+def _through(starts: NDArray[np.signedinteger[Any]], taps: Float64, distance: float) -> Float64:
     """Point covariance weighted by taps that begin at every pair of offsets."""
     low, high = int(starts.min()), int(starts.max()) + taps.size
     offsets = np.arange(low, high)
@@ -166,9 +168,9 @@ def _polyphase(coarse, weights, out):  # type: ignore[no-untyped-def]
             for q in range(ratio):
                 row[:] = 0.0
                 for k in range(side):
-                    for l in range(side):
-                        w = weights[p, q, k, l]
+                    for m in range(side):
+                        w = weights[p, q, k, m]
                         for j in range(width):
-                            row[j] += w * coarse[i + k, j + l]
+                            row[j] += w * coarse[i + k, j + m]
                 for j in range(width):
                     out[i * ratio + p, j * ratio + q] = row[j]

@@ -67,9 +67,9 @@ def _fit(guides, band, valid, prior, precision, radius, out):  # type: ignore[no
                     out[k, i, j] = prior[k]
                 continue
             for k in range(n):
-                for l in range(n):
-                    system[k, l] += precision[k, l]
-                    target[k] += precision[k, l] * prior[l]
+                for h in range(n):
+                    system[k, h] += precision[k, h]
+                    target[k] += precision[k, h] * prior[h]
             _solve(system, target)
             constant = mean[n]
             for k in range(n):
@@ -98,8 +98,8 @@ def _window_sums(guides, band, valid, i, j, radius, system, target, mean, gap): 
             for k in range(n):
                 target[k] += gap[k] * gap[n]
                 mean[k] += gap[k]
-                for l in range(k + 1):
-                    system[k, l] += gap[k] * gap[l]
+                for h in range(k + 1):
+                    system[k, h] += gap[k] * gap[h]
             mean[n] += gap[n]
     if count == 0:
         return count
@@ -107,9 +107,9 @@ def _window_sums(guides, band, valid, i, j, radius, system, target, mean, gap): 
         mean[k] /= count
     for k in range(n):
         target[k] = target[k] / count - mean[k] * mean[n]
-        for l in range(k + 1):
-            system[k, l] = system[k, l] / count - mean[k] * mean[l]
-            system[l, k] = system[k, l]
+        for h in range(k + 1):
+            system[k, h] = system[k, h] / count - mean[k] * mean[h]
+            system[h, k] = system[k, h]
     for k in range(n):
         mean[k] += guides[k, i, j]
     mean[n] += band[i, j]
@@ -125,16 +125,16 @@ def _solve(system, target):  # type: ignore[no-untyped-def]
         largest = max(largest, system[k, k])
     least = 1e-10 * largest
     for k in range(n):
-        for l in range(k):
-            system[k, k] -= system[k, l] ** 2
+        for h in range(k):
+            system[k, k] -= system[k, h] ** 2
         usable = system[k, k] > least
         system[k, k] = np.sqrt(system[k, k]) if usable else 0.0
         for m in range(k + 1, n):
-            for l in range(k):
-                system[m, k] -= system[m, l] * system[k, l]
+            for h in range(k):
+                system[m, k] -= system[m, h] * system[k, h]
             system[m, k] = system[m, k] / system[k, k] if usable else 0.0
-        for l in range(k):
-            target[k] -= system[k, l] * target[l]
+        for h in range(k):
+            target[k] -= system[k, h] * target[h]
         target[k] = target[k] / system[k, k] if usable else 0.0
     for k in range(n - 1, -1, -1):
         for m in range(k + 1, n):

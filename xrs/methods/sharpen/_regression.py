@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from xrs.kernels import Moments, merge_moments, moments_of
-from xrs.kernels.types import Float32, Float64
+from xrs.kernels.types import Float64
 from xrs.methods.base import Tile
 from xrs.methods.sharpen._groups import Group, Psf, groups_of
 
-__all__ = ["best_guide", "merge_bands", "predict", "regress", "summarise_bands"]
+__all__ = ["best_guide", "merge_bands", "regress", "summarise_bands"]
 
 #: Moments of each band of each group: the fine bands first, the coarse band last.
 BandMoments = Mapping[str, tuple[Moments, ...]]
@@ -54,14 +53,6 @@ def best_guide(moments: Moments) -> Float64:
             correlation = moments.covariance[:n, n] / moments.std[:n]
         weights[int(np.argmax(np.nan_to_num(correlation, nan=-np.inf)))] = 1.0
     return weights
-
-
-def predict(fine: Float32, weights: Float64) -> Float32:
-    """Weighted sums of bands (f, y, x) and a constant: (band, y, x) for weights (band, f + 1)."""
-    bands, height, width = fine.shape
-    sums: Any = weights[:, :bands].astype(np.float32) @ fine.reshape(bands, -1)
-    sums += weights[:, bands:].astype(np.float32)
-    return np.asarray(sums, np.float32).reshape(-1, height, width)
 
 
 def _moments(group: Group, band: int) -> Moments:

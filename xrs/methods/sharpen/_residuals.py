@@ -11,7 +11,15 @@ import numpy as np
 from xrs.kernels.types import Float32
 from xrs.methods.base import Pass, State, Tile
 from xrs.methods.sharpen._groups import Group
-from xrs.methods.sharpen._kriging import RADIUS, Variogram, fit_range, krige, kriging_weights, merge_variograms, variogram
+from xrs.methods.sharpen._kriging import (
+    RADIUS,
+    Variogram,
+    fit_range,
+    krige,
+    kriging_weights,
+    merge_variograms,
+    variogram,
+)
 
 __all__ = ["add_residuals", "residual_pass"]
 
@@ -52,7 +60,7 @@ def _merge(one: Any, other: Any) -> Any:
     }
 
 
-def _solve(summary: Any, state: State, **params: Any) -> State:
+def _solve(summary: Any, state: State, **_: Any) -> State:
     return {
         **state,
         "kriging": {

@@ -33,7 +33,7 @@ def apply(tile: Tile, state: State, *, window: int, psf: Psf) -> Float32:
         ``prior``: the scene's regression of each band; ``kriging``: polyphase weights of each band.
     window : int
         Side of the window, in coarse pixels; odd.
-    psf : mapping of str to ndarray (band, tap), or None
+    psf : mapping of str to ndarray (band, tap)
 
     Returns
     -------
@@ -67,11 +67,11 @@ def _residuals(tile: Tile, state: State, *, window: int, psf: Psf) -> list[tuple
     return [(group, _left_over(group, _fitted(tile, group, state, window))) for group in groups]
 
 
-def _summarise(tile: Tile, state: State, *, window: int, psf: Psf) -> Any:
+def _summarise(tile: Tile, _state: State, *, psf: Psf, **_: Any) -> Any:
     return summarise_bands(tile, psf)
 
 
-def _solve(summary: Any, state: State, *, window: int, psf: Psf) -> State:
+def _solve(summary: Any, _state: State, **_: Any) -> State:
     return {"prior": {name: [_prior(m) for m in bands] for name, bands in summary.items()}}
 
 
@@ -111,7 +111,7 @@ METHOD = Method(
     needs=("fine", "coarse"),
     differs=(
         "All fine bands are regressors, as in the authors' paper on Sentinel-2, instead of one pan. A ridge of 1e-3 of "
-        "the scene's covariance draws windows without contrast to the scene's regression. Residuals are taken against the "
+        "the scene's covariance draws windows without contrast to the scene's regression. Residuals are against the "
         "degraded prediction rather than the regression's own at the coarse pixel, so that the coarse band is kept. "
         "The semivariogram is simplified as in atprk."
     ),

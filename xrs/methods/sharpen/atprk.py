@@ -11,7 +11,8 @@ from xrs.kernels.types import Float32
 from xrs.methods.base import Method, Pass, Reference, State, Tile
 from xrs.methods.sharpen._groups import PSF, Group, Psf, groups_of, halo_for
 from xrs.methods.sharpen._kriging import LAGS
-from xrs.methods.sharpen._regression import merge_bands, predict, regress, summarise_bands
+from xrs.methods.sharpen._linear import combine
+from xrs.methods.sharpen._regression import merge_bands, regress, summarise_bands
 from xrs.methods.sharpen._residuals import add_residuals, residual_pass
 
 __all__ = ["METHOD"]
@@ -26,7 +27,7 @@ def apply(tile: Tile, state: State, *, psf: Psf) -> Float32:
         ``fine`` (f, y, x) and coarse groups.
     state : mapping
         ``regression``: weights (band, f + 1) of each group; ``kriging``: polyphase weights of each band.
-    psf : mapping of str to ndarray (band, tap), or None
+    psf : mapping of str to ndarray (band, tap)
 
     Returns
     -------
@@ -35,7 +36,7 @@ def apply(tile: Tile, state: State, *, psf: Psf) -> Float32:
     """
     out = []
     for group, residuals in _residuals(tile, state, psf=psf):
-        bands = predict(tile.core("fine"), state["regression"][group.name])
+        bands = combine(state["regression"][group.name], tile.core("fine"))
         add_residuals(bands, group, residuals, state)
         out.append(bands)
     return np.concatenate(out)
@@ -45,16 +46,16 @@ def _residuals(tile: Tile, state: State, *, psf: Psf) -> list[tuple[Group, Float
     found = []
     for group in groups_of(tile, psf):
         weights = state["regression"][group.name]
-        fitted = [predict(guide, weights[b : b + 1]) for b, guide in enumerate(group.guides)]
+        fitted = [combine(weights[b : b + 1], guide) for b, guide in enumerate(group.guides)]
         found.append((group, group.bands - np.concatenate(fitted)))
     return found
 
 
-def _summarise(tile: Tile, state: State, *, psf: Psf) -> Any:
+def _summarise(tile: Tile, _state: State, *, psf: Psf, **_: Any) -> Any:
     return summarise_bands(tile, psf)
 
 
-def _solve(summary: Any, state: State, *, psf: Psf) -> State:
+def _solve(summary: Any, _state: State, **_: Any) -> State:
     return {"regression": {name: np.stack([regress(m) for m in bands]) for name, bands in summary.items()}}
 
 
