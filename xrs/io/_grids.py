@@ -138,7 +138,7 @@ def group_name(grid: GeoBox) -> str:
 def _window(grid: GeoBox, like: GeoBox, name: str) -> tuple[int, int, int, int]:
     """Rows and columns of a grid, counted from the corner of another: top, left, bottom, right."""
     height, width = grid.shape
-    ends = [~like.affine * (grid.affine * corner) for corner in ((0, 0), (width, height))]
+    ends = [~like.affine @ (grid.affine @ corner) for corner in ((0, 0), (width, height))]
     exact = np.array([ends[0][1], ends[0][0], ends[1][1], ends[1][0]])
     whole = np.round(exact)
     if np.abs(exact - whole).max() > _TOLERANCE or tuple(whole[2:] - whole[:2]) != (height, width):
@@ -152,13 +152,13 @@ def _window(grid: GeoBox, like: GeoBox, name: str) -> tuple[int, int, int, int]:
 
 
 def _part(grid: GeoBox, top: int, left: int, bottom: int, right: int) -> GeoBox:
-    return GeoBox((bottom - top, right - left), grid.affine * Affine.translation(left, top), grid.crs)
+    return GeoBox((bottom - top, right - left), grid.affine @ Affine.translation(left, top), grid.crs)
 
 
 def _pixels(grid: GeoBox, area: tuple[float, ...]) -> GeoBox:
     """The pixels of a grid, continued beyond its edges, that an area in its CRS touches."""
     west, south, east, north = area
-    (left, top), (right, bottom) = ~grid.affine * (west, north), ~grid.affine * (east, south)
+    (left, top), (right, bottom) = ~grid.affine @ (west, north), ~grid.affine @ (east, south)
     # An edge on a pixel's edge, up to rounding, must not take in the pixel beyond it.
     first, last = np.floor([top + _TOLERANCE, left + _TOLERANCE]), np.ceil([bottom - _TOLERANCE, right - _TOLERANCE])
     return _part(grid, *(int(v) for v in first), *(int(v) for v in last))

@@ -126,7 +126,7 @@ class _Span:
 
 def _spans(source: AssetSource, geobox: GeoBox) -> tuple[int, _Span | None, _Span | None]:
     own, wanted = Affine(*source.transform), geobox.affine
-    column, row = (~wanted) * (own.c, own.f)
+    column, row = (~wanted) @ (own.c, own.f)
     ratio = round(own.a / wanted.a)
     off = max(abs(row - round(row)), abs(column - round(column)), abs(own.a / wanted.a - ratio) * max(geobox.shape))
     if ratio < 1 or off > _TOLERANCE:
