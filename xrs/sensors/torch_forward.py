@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d
 
+from xrs.errors import ParameterError
 from xrs.kernels.types import Float64
 from xrs.sensors.forward import ForwardOperator
 
@@ -86,8 +87,9 @@ class TorchForward(torch.nn.Module):
             spread = apply_response(spread, self.response.T)
         if self.times is None:
             return spread
-        dates = int(self.times.max()) + 1 if self.n_times is None else self.n_times
-        return spread.new_zeros(dates, *spread.shape[1:]).index_copy(0, self.times, spread)
+        if self.n_times is None:
+            raise ParameterError("the operator does not know the scene's number of dates", "n_times beside times")
+        return spread.new_zeros(self.n_times, *spread.shape[1:]).index_copy(0, self.times, spread)
 
 
 def _tensor(values: Float64) -> Tensor:
