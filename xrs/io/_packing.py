@@ -47,7 +47,9 @@ def packing_of(packing: str | Mapping[str, float] | Packing | None) -> Packing |
         raise ParameterError(
             f"packing={packing!r}", "None, 'int16' or a mapping with scale, offset and fill", "packing='int16'"
         )
-    made = Packing(**{k: int(v) if k == "fill" else float(v) for k, v in packing.items()})
+    made = Packing(
+        float(packing.get("scale", 1e-4)), float(packing.get("offset", 0.0)), int(packing.get("fill", -32768))
+    )
     if not (made.scale > 0 and np.isfinite(made.scale) and np.isfinite(made.offset) and -32768 <= made.fill <= 32767):
         raise ParameterError(f"packing={packing!r}", "a positive scale, a finite offset and a fill that int16 holds")
     return made

@@ -26,7 +26,12 @@ _GLOBAL = re.compile(r"history|references|source|institution|comment|summary|pro
 _NAME = re.compile(r"(?!\.)(?!__)[^/]+")
 
 #: Coarsest first.
-_TIME_UNITS = {"days": "D", "seconds": "s", "milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
+_TIME_UNITS = {
+    "days": np.timedelta64(1, "D"),
+    "seconds": np.timedelta64(1, "s"),
+    "milliseconds": np.timedelta64(1, "ms"),
+    "microseconds": np.timedelta64(1, "us"),
+}
 
 
 def prepare(cube: xr.DataArray | xr.Dataset, title: str | None) -> tuple[xr.Dataset, GeoBox]:
@@ -129,7 +134,7 @@ def _global_attrs(cube: xr.DataArray | xr.Dataset, dataset: xr.Dataset, title: s
 
 
 def _encoded(name: str, variable: xr.Variable) -> xr.Variable:
-    attrs = {str(k): _plain(v) for k, v in variable.attrs.items() if k not in _OWN_ATTRS - {"coordinates"}}
+    attrs = {str(k): _plain(v) for k, v in variable.attrs.items() if k not in _OWN_ATTRS}
     values = np.asarray(variable.values)
     encoding: dict[str, Any] = {}
     if values.dtype.kind == "M":
@@ -142,14 +147,14 @@ def _encoded(name: str, variable: xr.Variable) -> xr.Variable:
         attrs |= {"standard_name": "time"} if name == "time" else {}
     elif values.dtype.kind in "UST":
         # Zarr v3 specifies strings of any length, but none of fixed length.
-        values = values.astype(str).astype(object)
+        values = values.astype(object)
     return xr.Variable(variable.dims, values, attrs, encoding)
 
 
 def _time_unit(values: np.ndarray[Any, Any]) -> str:
     since = values - np.datetime64("1970-01-01")
     return next(
-        (name for name, code in _TIME_UNITS.items() if not (since % np.timedelta64(1, code)).astype("int64").any()),
+        (name for name, unit in _TIME_UNITS.items() if not (since % unit).astype("int64").any()),
         "nanoseconds",
     )
 

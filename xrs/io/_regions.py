@@ -185,25 +185,26 @@ def _layout(
                 f"a shard has {size} pixels along {dim}", "an even number, as overviews halve it", "overviews=False"
             )
         step = size // 2 if spatial and level and size < n_base else size
-        chunk, shard = _axis(dim, n, step, n_base <= size, aims[dim], inner.get(dim))
+        if inner.get(dim) and size < n_base and size % inner[dim]:
+            raise ChunkingError(
+                f"chunks of {inner[dim]} and shards of {size} along {dim}",
+                "shards that are whole chunks",
+                f"shards={{{dim!r}: {inner[dim] * max(2, size // inner[dim])}}}",
+            )
+        chunk, shard = _axis(n, step, n_base <= size, aims[dim], inner.get(dim))
         chunks.append(chunk)
         shards.append(shard)
     return Layout(coarse, tuple(chunks), tuple(shards))
 
 
-def _axis(dim: str, n: int, step: int, single: bool, aim: int, inner: int | None) -> tuple[int, int]:
+def _axis(n: int, step: int, single: bool, aim: int, inner: int | None) -> tuple[int, int]:
     """Chunk and shard along one dim; the only shard of a dim may reach beyond the array's end."""
     if single:
         chunk = min(inner or -(-n // -(-n // aim)), n)
         return chunk, chunk * -(-n // chunk)
     if inner is None:
         return _divisor(step, aim if step > 2 * aim else 2 * aim), step
-    chunk = math.gcd(inner, step)
-    if chunk != inner and inner > step:
-        raise ChunkingError(
-            f"chunks of {inner} and shards of {step} along {dim}", "shards that are whole chunks", "larger shards"
-        )
-    return chunk, step
+    return math.gcd(inner, step), step
 
 
 def _divisor(n: int, most: int) -> int:

@@ -25,6 +25,7 @@ __all__ = [
     "read",
     "sibling",
     "sweep_partial",
+    "version_of",
     "write",
 ]
 
@@ -113,6 +114,12 @@ def sweep_partial(store: Store) -> None:
     root = local_root(store)
     for path in root.rglob("*.partial") if root is not None else ():
         path.unlink(missing_ok=True)
+
+
+def version_of(store: Store) -> int:
+    """A number that changes when a local product is replaced; zero for other stores."""
+    root = local_root(store)
+    return 0 if root is None else (root / "zarr.json").stat().st_mtime_ns
 
 
 async def _delete(store: Store, key: str) -> None:

@@ -206,15 +206,8 @@ def open_product(url: str | Path | Store, *, level: int = 0) -> xr.Dataset:
     levels = len(root.attrs["multiscales"]["layout"])
     if not 0 <= level < levels:
         raise ParameterError(f"level={level}", f"0 to {levels - 1}", "level=0 is the full resolution")
-    found = xr.open_zarr(
-        store,
-        group=str(level),
-        chunks=_shards(root[str(level)]),
-        consolidated=False,
-        decode_coords="all",
-        zarr_format=3,
-    )
-    return _as_cube(found)
+    found = xr.open_zarr(store, group=str(level), chunks=None, consolidated=False, decode_coords="all", zarr_format=3)
+    return _lazy_cube(found, root[str(level)], array_token([place, level, _store.version_of(store)]))
 
 
 def product_status(url: str | Path | Store) -> ProductStatus:
@@ -396,19 +389,15 @@ def _naming_full_disk(place: str) -> Iterator[None]:
         ) from error
 
 
-def _shards(group: zarr.Group) -> dict[str, int]:
-    """Shard size along each dim: chunks of whole shards let a task read each object once."""
-    return {
-        str(dim): size
-        for _, array in group.arrays()
-        if array.shards is not None
-        for dim, size in zip(array.metadata.dimension_names, array.shards, strict=True)
-    }
+def _lazy_cube(found: xr.Dataset, group: zarr.Group, token: str) -> xr.Dataset:
+    """Coordinates in memory with names as fixed-width text; variables as float32, chunked by shards.
 
-
-def _as_cube(found: xr.Dataset) -> xr.Dataset:
-    """Coordinates in memory, names as fixed-width text, and float32 for what decoding widened to float64."""
-    coords = {n: c.compute() for n, c in found.coords.items() if not {"y", "x"} & set(c.dims)}
+    A task then reads each object once, and the names of the graph are the same in each run.
+    """
+    coords = {n: c.compute() for n, c in found.coords.items()}
     texts = {n: c.copy(data=c.values.astype(object).astype(str)) for n, c in coords.items() if c.dtype.kind in "TO"}
-    wide = {n: v.astype("float32") for n, v in found.data_vars.items() if v.dtype == np.float64}
-    return found.assign_coords(coords | texts).assign(wide)
+    variables = {}
+    for name, variable in found.data_vars.items():
+        lazy = variable.chunk(dict(zip(variable.dims, group[str(name)].shards, strict=True)), token=f"{name}-{token}")
+        variables[name] = lazy.astype("float32") if lazy.dtype == np.float64 else lazy
+    return found.assign(variables).assign_coords(coords | texts)
