@@ -94,7 +94,7 @@ def _survey(
             x, y = columns[j], rows[i]
             kind, parcel, value, lit, material = _point(x, y, seed)
             cover[i, j], field[i, j], quality[i, j], light[i, j] = kind, parcel, value, lit
-            if kind == ROOF or kind == PAVED:
+            if kind in (ROOF, PAVED):
                 soil[0, i, j], soil[1, i, j], soil[2, i, j], soil[3, i, j] = material, 0.0, 0.0, 0.0
             else:
                 soil[0, i, j], soil[1, i, j], soil[2, i, j], soil[3, i, j] = _soil(x, y, parcel, seed)
@@ -183,13 +183,13 @@ def _settlement(
 
 @njit(nogil=True, cache=True)
 def _turbidity(x: float, y: float, seed: np.uint64) -> float:
-    return math.exp(0.9 + 0.5 * fbm(x, y, 1800.0, 3, stream(seed, 14)))
+    return math.exp(0.9 + 0.38 * fbm(x, y, 1800.0, 3, stream(seed, 14)))
 
 
 @njit(nogil=True, cache=True)
 def _countryside(x: float, y: float, shore: float, seed: np.uint64) -> tuple[int, np.uint64, float, float, int]:
     woodland = fbm(x, y, 3300.0, 4, stream(seed, 20))
-    if woodland > 1.0:
+    if woodland > 1.17:
         i, j, _, _ = nearest_site(x / 420.0, y / 420.0, stream(seed, 21))
         return _wood(x, y, hash_cell(i, j, stream(seed, 22)), seed)
     key = stream(seed, 23)
@@ -200,19 +200,26 @@ def _countryside(x: float, y: float, shore: float, seed: np.uint64) -> tuple[int
     district = hash_cell(i, j, stream(seed, 26))
     edge, beyond = cell_edge(i, j, dx, dy, key)
     edge *= _DISTRICT
-    kind = unit(hash_pair(hash_cell(i, j, key), beyond))
     if edge < 6.0:
-        if kind < 0.45 and edge < 4.5:
-            return PAVED, seed, 1.0, 1.0, _WORN
-        if kind > 0.7:
-            return DECIDUOUS, district, 0.95, crown_light(x, y, 6.0, stream(seed, 40)), 0
-        if kind >= 0.45 and edge < 2.5:
-            return TRACK, district, 1.0, 1.0, 0
-        return GRASS, seed, 0.8, 1.0, 0
+        return _boundary_line(x, y, edge, unit(hash_pair(hash_cell(i, j, key), beyond)), district, seed)
     farm = _farm(x, y, dx * _DISTRICT, dy * _DISTRICT, district)
     if farm < 0.0:
         return town_at(x, y, district, farm, stream(seed, 27))
     return _parcel(x, y, dx * _DISTRICT, dy * _DISTRICT, shore, district, seed)
+
+
+@njit(nogil=True, cache=True)
+def _boundary_line(
+    x: float, y: float, edge: float, kind: float, district: np.uint64, seed: np.uint64
+) -> tuple[int, np.uint64, float, float, int]:
+    """A road, a track or a hedge between two districts, by ``kind`` from 0 to 1; grass beside it."""
+    if kind < 0.45 and edge < 4.5:
+        return PAVED, seed, 1.0, 1.0, _WORN
+    if kind > 0.7:
+        return DECIDUOUS, district, 0.95, crown_light(x, y, 6.0, stream(seed, 40)), 0
+    if kind >= 0.45 and edge < 2.5:
+        return TRACK, district, 1.0, 1.0, 0
+    return GRASS, seed, 0.8, 1.0, 0
 
 
 @njit(nogil=True, cache=True)
@@ -234,7 +241,7 @@ def _parcel(
     u, v = c * dx + s * dy, c * dy - s * dx
     length = 190.0 + 220.0 * unit(hash_cell(0, 1, district))
     width = 75.0 + 130.0 * unit(hash_cell(0, 2, district))
-    row = int(math.floor(v / length))
+    row = math.floor(v / length)
     column, left, right = _between(u, width, row, district)
     parcel = hash_cell(row, column, district)
     across = min(u - left, right - u)
@@ -244,10 +251,10 @@ def _parcel(
     pu, pv = 0.5 * (left + right), (row + 0.5) * length
     px, py = x - dx + c * pu - s * pv, y - dy + s * pu + c * pv
     trees = fbm(px, py, 3300.0, 4, stream(seed, 20))
-    if trees > 0.8 or unit(hash_cell(1, 5, parcel)) < 0.05:
+    if trees > 0.94 or unit(hash_cell(1, 5, parcel)) < 0.05:
         return _wood(x, y, parcel, seed)
     low = fbm(px, py, 1700.0, 3, stream(seed, 28)) + max(0.0, 1.5 - shore / 120.0)
-    if low > 0.75 or unit(hash_cell(1, 6, parcel)) < 0.1:
+    if low > 0.88 or unit(hash_cell(1, 6, parcel)) < 0.1:
         return GRASS, parcel, _vigour(x, y, parcel, 0.10, seed), 1.0, 0
     vigour = _vigour(x, y, parcel, 0.13, seed)
     if along < 14.0:
@@ -260,7 +267,7 @@ def _parcel(
 @njit(nogil=True, cache=True)
 def _between(u: float, width: float, row: int, district: np.uint64) -> tuple[int, float, float]:
     """The parcel of a row at ``u`` and its two sides."""
-    nearest = int(math.floor(u / width + 0.5))
+    nearest = math.floor(u / width + 0.5)
     at = _boundary(nearest, width, row, district)
     if u < at:
         return nearest - 1, _boundary(nearest - 1, width, row, district), at

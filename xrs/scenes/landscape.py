@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -45,7 +46,7 @@ def landscape(
     """Surface reflectance of a procedural landscape: fields, grass, woods, waters, towns.
 
     Every pixel is a function of its centre's coordinates, the date and the seed, and of nothing else: windows,
-    chunks and dates asked for apart agree to the last bit, and a finer resolution shows the same place in more
+    chunks and dates asked for apart agree exactly, and a finer resolution shows the same place in more
     detail. A pixel is a sample **at its centre**, not an area mean; for what a sensor sees, take a fine grid
     (2.5 m shows single roofs and crowns) and its point spread.
 
@@ -103,11 +104,18 @@ def landscape(
         "tables": optics(nm),
     }  # fmt: skip
     values = generate(
-        _reflectance_block, size, _auto(size) if chunks == "auto" else chunks, np.float32, params=params, name="landscape"
+        _reflectance_block,
+        size,
+        _auto(size) if chunks == "auto" else chunks,
+        np.float32,
+        params=params,
+        name="landscape",
     )
     attrs = {**REFLECTANCE_ATTRS, "long_name": "surface reflectance", "xrs:seed": seed}
-    cube = xr.DataArray(values, dims=("time", "band", "y", "x"), coords={"time": dates}, attrs=attrs, name="reflectance")
-    cube = assign_bands(cube, [_key(w) for w in nm], wavelength=nm, fwhm=_widths(nm))
+    cube = xr.DataArray(
+        values, dims=("time", "band", "y", "x"), coords={"time": dates}, attrs=attrs, name="reflectance"
+    )
+    cube = assign_bands(cube, [_key(w) for w in nm], wavelength=nm.tolist(), fwhm=_widths(nm).tolist())
     return assign_geobox(cube, geobox)
 
 
@@ -309,6 +317,7 @@ def _chunks_of(scene: xr.DataArray, dims: tuple[str, ...], shape: tuple[int, ...
 
 def _auto(shape: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     times, bands, height, width = shape
-    height, width = min(height, _SIDE), min(width, _SIDE)
+    side = min(_SIDE, max(1, math.isqrt(_CHUNK_BYTES // (4 * bands))))
+    height, width = min(height, side), min(width, side)
     dates = max(1, _CHUNK_BYTES // (4 * bands * height * width))
     return min(times, dates), bands, height, width

@@ -38,11 +38,14 @@ _WATER_PER_CM = (
 )  # fmt: skip
 
 # Sums of Gaussians: (height, centre in nm, standard deviation in nm).
-_CHLOROPHYLL = ((0.058, 425, 28), (0.036, 470, 20), (0.009, 540, 45), (0.016, 605, 26), (0.020, 643, 18), (0.043, 675, 16),
-                (0.006, 706, 14))  # cm2/ug  # fmt: skip
+_CHLOROPHYLL = (
+    (0.058, 425, 28), (0.036, 470, 20), (0.009, 540, 45), (0.016, 605, 26), (0.020, 643, 18), (0.043, 675, 16),
+    (0.006, 706, 14),
+)  # cm2/ug  # fmt: skip
 _CAROTENOID = ((0.09, 430, 22), (0.11, 455, 16), (0.10, 485, 16), (0.012, 515, 14))  # cm2/ug
 _DRY_MATTER = ((4.0, 1480, 70), (6.0, 1730, 45), (9.0, 1930, 70), (14.0, 2110, 75), (17.0, 2310, 50), (30.0, 2520, 120))
-_SOIL_IRON = ((0.085, 495, 55), (0.035, 660, 45), (0.075, 880, 75))
+#: Share lost, for iron content one.
+_SOIL_IRON = ((0.30, 475, 42), (0.06, 660, 40), (0.08, 880, 75))
 _SOIL_CLAY = ((0.045, 1414, 22), (0.07, 1912, 32), (0.075, 2206, 20), (0.025, 2172, 18), (0.03, 2345, 35))
 
 
@@ -104,7 +107,7 @@ def _leaf(nm: Float64) -> Float64:
 
 def _soil(nm: Float64) -> Float64:
     # A loam of medium brightness: steep in the visible, flat from 1500 nm, falling beyond 2200 nm.
-    dry = 0.02 + 0.40 * (1.0 - np.exp(-((nm - 330.0) / 620.0) ** 1.3)) - 0.05 * _step(nm, 2330, 60)
+    dry = 0.02 + 0.40 * (1.0 - np.exp(-(((nm - 330.0) / 620.0) ** 1.3))) - 0.05 * _step(nm, 2330, 60)
     film = np.exp(-0.020 * np.minimum(_water(nm), 60.0))
     wet = 0.50 * film * (1.0 - 0.08 * _step(nm, 1300, 100))
     return np.stack([dry, _peaks(nm, _SOIL_IRON), _peaks(nm, _SOIL_CLAY), wet])
@@ -136,4 +139,3 @@ def _materials(nm: Float64) -> Float64:
 
 def _petals(nm: Float64) -> Float64:
     return (0.11 * _step(nm, 515, 9) * (1.0 - 0.8 * _step(nm, 720, 25)))[None]
-

@@ -80,7 +80,7 @@ def rain_wetness(days: Float64, seed: int) -> Float64:
 @njit(nogil=True, cache=True)
 def _wetness(day: float, seed: np.uint64) -> float:
     key = stream(seed, 90)
-    today = int(math.floor(day))
+    today = math.floor(day)
     summer = 0.5 - 0.5 * math.cos(2.0 * math.pi * (day / 365.2425 - 0.04))
     memory = 9.0 - 6.5 * summer
     total = 0.0
@@ -108,7 +108,7 @@ def canopy(cover: int, field: np.uint64, year: int, day: float) -> tuple[float, 
     if cover == DECIDUOUS:
         return _deciduous(field, day)
     if cover == EVERGREEN:
-        return 3.9 + 0.7 * _season(day, 140.0, 12.0, 310.0, 20.0), 0.35, 46.0, 0.0
+        return 3.1 + 0.6 * _season(day, 140.0, 12.0, 310.0, 20.0), 0.35, 46.0, 0.0
     return _arable(field, year, day)
 
 
@@ -144,7 +144,12 @@ def _deciduous(field: np.uint64, day: float) -> tuple[float, float, float, float
     turning = _logistic((day - 288.0 - late) / 6.0)
     floor = 0.3 + 0.3 * _season(day, 85.0, 10.0, 320.0, 12.0)
     # Leaves on the ground and twigs: what a bare wood shows.
-    return floor + 4.7 * leaves * (1.0 - 0.55 * turning), 0.9 + 2.0 * leaves * turning, 46.0 * (1.0 - 0.7 * turning), 0.0
+    return (
+        floor + 4.7 * leaves * (1.0 - 0.55 * turning),
+        0.9 + 2.0 * leaves * turning,
+        46.0 * (1.0 - 0.7 * turning),
+        0.0,
+    )
 
 
 @njit(nogil=True, cache=True)

@@ -7,7 +7,7 @@ subset of wavelengths costs in proportion.
   ``p`` meets the leaf's inside again, so ``W = (1 - p) a / (1 - p a)`` with ``a = exp(-absorption)``.
 - Canopy: Goudriaan's two-stream solution over soil as in Campbell & Norman (1998, 10.1007/978-1-4612-1626-1,
   eqs. 15.7 to 15.9). Needles clump into shoots, with the same recollision formula
-  (Rautiainen & Stenberg 2005, 10.1016/j.rse.2005.02.005).
+  (Rautiainen & Stenberg 2005, Remote Sensing of Environment 96, 98-107).
 - Soil: brightness, iron and clay; moisture mixes towards a wet spectrum (Lobell & Asner 2002, 10.2136/sssaj2002.7220).
 - Water: Gordon et al. (1988, 10.1029/JD093iD09p10909) below the surface, Lee et al. (2002,
   10.1364/AO.41.005755) above it, from absorption and backscatter.
@@ -32,7 +32,7 @@ __all__ = ["reflect", "vegetation"]
 # Of a leaf: recollision inside it, and what never meets a pigment; together they give the R + T of about 0.1
 # in the red, 0.3 in the green and 0.95 in the near infrared that green leaves are known for.
 _LEAF_P, _SURFACE = np.float32(0.80), np.float32(0.10)
-_SHOOT_P = np.float32(0.45)
+_SHOOT_P = np.float32(0.38)
 # Extinction for beam and for diffuse light; the first makes Goudriaan's factor 2 K / (K + 1).
 _BEAM, _EXTINCTION = np.float32(2 * 0.6 / 1.6), np.float32(0.68)
 _WATER_THICKNESS, _DRY_MATTER = np.float32(0.013), np.float32(0.0065)
@@ -79,7 +79,7 @@ def _row_state(ground: Ground, i: int, year: int, day: float, rain: float, state
     green, dead, chlorophyll, bloom = 0.0, 0.0, 0.0, 0.0
     for j in range(ground.cover.shape[1]):
         cover, field = int(ground.cover[i, j]), ground.field[i, j]
-        if cover == WATER or cover == ROOF or cover == PAVED:
+        if cover in (WATER, ROOF, PAVED):
             state[:, j] = _ZERO
             continue
         if cover != last_cover or field != last_field:
@@ -118,7 +118,7 @@ def _image(ground: Ground, year: int, day: float, rain: float, tables: Optics, s
                 cover = ground.cover[i, j]
                 if cover == WATER:
                     value = _water(ground.quality[i, j], tables, b)
-                elif cover == ROOF or cover == PAVED:
+                elif cover in (ROOF, PAVED):
                     value = tables.materials[int(ground.soil[0, i, j]), b] * ground.quality[i, j]
                 else:
                     soil = _soil(ground.soil[:, i, j], state[6, j], tables.soil, b)
@@ -127,13 +127,13 @@ def _image(ground: Ground, year: int, day: float, rain: float, tables: Optics, s
                 out[b, i, j] = min(max(value, _ZERO), _ONE)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+@njit(nogil=True, cache=True, error_model="numpy")
 def _soil(soil: Float32, moisture: np.float32, table: Float32, b: int) -> np.float32:
     dry = soil[0] * (table[0, b] - soil[1] * table[1, b] * table[0, b] - soil[2] * table[2, b])
     return dry * (_ONE - moisture * (_ONE - table[3, b]))
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+@njit(nogil=True, cache=True, error_model="numpy")
 def _plants(state: Float32, soil: np.float32, needles: bool, tables: Optics, b: int) -> np.float32:
     leaf = tables.leaf
     depth = state[1] * leaf[0, b] + state[2] * leaf[1, b] + state[3] * leaf[2, b] + _DRY_MATTER * leaf[3, b]
@@ -150,7 +150,7 @@ def _plants(state: Float32, soil: np.float32, needles: bool, tables: Optics, b: 
     return value + state[5] * tables.petals[0, b] * (_ONE - through)
 
 
-@njit(nogil=True, cache=True, error_model="numpy", inline="always")
+@njit(nogil=True, cache=True, error_model="numpy")
 def _water(turbidity: np.float32, tables: Optics, b: int) -> np.float32:
     """``turbidity`` is suspended matter in g/m3; algae and dissolved matter go with it."""
     lake = tables.lake

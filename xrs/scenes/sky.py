@@ -16,7 +16,7 @@ from xrs.lazy.generate import generate
 from xrs.scenes.noise import fbm, hash_cell, stream, unit
 from xrs.scenes.optics import cloud_reflectance, direct_light
 
-__all__ = ["cloudy", "clouds"]
+__all__ = ["clouds", "cloudy"]
 
 #: A pixel is valid while less than this share of its light is lost to cloud or shadow.
 _CLEAR = 0.04
@@ -27,14 +27,15 @@ def clouds(scene: xr.DataArray, *, cover: float = 0.5, seed: int = 0) -> xr.Data
     """Clouds, their shadows and what is left clear, at the pixels and dates of a cube.
 
     Each day has its own share of cloud, size of clouds and height of their base; many days are nearly clear or
-    overcast, as in temperate climates. Shadows lie where the sun at 10:30, at 50 degrees north on that day, throws them.
+    overcast, as in temperate climates. Shadows lie where the sun at 10:30 of that day, at 50.5 degrees north,
+    throws them.
 
     Parameters
     ----------
     scene : xarray.DataArray
         A cube on a grid in metres with ``time``.
     cover : float
-        Mean share of the sky under cloud over many days, 0 to 1.
+        About the mean share of the sky under cloud over many days, 0 to 1.
     seed : int
         Another seed is another weather; it need not be the landscape's.
 
@@ -168,21 +169,24 @@ def _amount(cover: float, draw: float) -> float:
 
 @njit(nogil=True, cache=True)
 def _threshold(amount: float) -> float:
-    """Where a standard normal exceeds with probability ``amount``, by Bowling et al.'s logistic (10.3926/jiem.2009.v2n1.p114-127)."""
+    """What a standard normal exceeds with probability ``amount``.
+
+    By the logistic of Bowling et al. (2009, 10.3926/jiem.2009.v2n1.p114-127), right to 0.01.
+    """
     return math.log((1.0 - amount) / amount) / 1.702
 
 
 @njit(nogil=True, cache=True)
 def _opacity(x: Float64, y: Float64, day: float, cover: float, seed: np.uint64, shifted: bool, out: Float32) -> None:
-    date = hash_cell(int(math.floor(day)), 0, stream(seed, 60))
+    date = hash_cell(math.floor(day), 0, stream(seed, 60))
     amount = _amount(cover, unit(date))
     if amount < 0.01 or cover == 0.0:
         out[:] = 0.0
         return
     threshold = _threshold(amount)
     size = 900.0 * math.exp(2.4 * unit(hash_cell(1, 0, date)))
-    thickness = 0.75 + 0.25 * unit(hash_cell(2, 0, date))
-    softness = 0.12 + 0.3 * unit(hash_cell(3, 0, date)) ** 2
+    thin = 0.45 * unit(hash_cell(2, 0, date))
+    softness = 0.2 + 1.3 * unit(hash_cell(3, 0, date)) ** 3
     dx, dy = 0.0, 0.0
     if shifted:
         dx, dy = _shadow_shift(day, 700.0 + 1800.0 * unit(hash_cell(4, 0, date)))
@@ -190,4 +194,6 @@ def _opacity(x: Float64, y: Float64, day: float, cover: float, seed: np.uint64, 
         for j in range(x.size):
             value = fbm(x[j] + dx, y[i] + dy, size, 6, date) - threshold
             edge = min(max(value / softness + 0.5, 0.0), 1.0)
-            out[i, j] = thickness * edge * edge * (3.0 - 2.0 * edge)
+            # Clouds thicken, and so brighten, from their rim inwards.
+            depth = 1.0 - thin * math.exp(-max(value, 0.0) / 0.5)
+            out[i, j] = depth * edge * edge * (3.0 - 2.0 * edge)

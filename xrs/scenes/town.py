@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from xrs.scenes.cover import DECIDUOUS, GARDEN, PAVED, ROOF
-from xrs.scenes.noise import fbm, hash_cell, nearest_site, unit
+from xrs.scenes.noise import fbm, gradient_noise, hash_cell, nearest_site, unit
 
 __all__ = ["crown_light", "town_at"]
 
@@ -22,11 +22,11 @@ _SHADE = 0.32
 
 @njit(nogil=True, cache=True)
 def crown_light(x: float, y: float, size: float, key: np.uint64) -> float:
-    """Light on a canopy of crowns ``size`` metres wide: a bright side, a dark one, gaps between; about 0.9 on average."""
-    # Turned, so that rows of crowns and of pixels do not beat.
-    u, v = (0.857 * x - 0.515 * y) / size, (0.515 * x + 0.857 * y) / size
-    i, j, du, dv = nearest_site(u, v, key)
-    dx, dy = 0.857 * du + 0.515 * dv, 0.857 * dv - 0.515 * du
+    """Light on a canopy of crowns ``size`` metres wide: a bright side, a dark one, gaps between."""
+    # Bent, so that rows of crowns and of pixels do not beat.
+    u = x + 14.0 * gradient_noise(x / 90.0, y / 90.0, key + np.uint64(5))
+    v = y + 14.0 * gradient_noise(x / 90.0, y / 90.0, key + np.uint64(6))
+    i, j, dx, dy = nearest_site(u / size, v / size, key)
     tall = 0.88 + 0.24 * unit(hash_cell(i, j, key + np.uint64(1)))
     facing = dx * _SUN_X + dy * _SUN_Y
     gap = max(0.0, math.sqrt(dx * dx + dy * dy) - 0.42)
@@ -34,7 +34,9 @@ def crown_light(x: float, y: float, size: float, key: np.uint64) -> float:
 
 
 @njit(nogil=True, cache=True)
-def town_at(x: float, y: float, town: np.uint64, inside: float, key: np.uint64) -> tuple[int, np.uint64, float, float, int]:
+def town_at(
+    x: float, y: float, town: np.uint64, inside: float, key: np.uint64
+) -> tuple[int, np.uint64, float, float, int]:
     """Cover, parcel, quality, light and material at a point ``-inside`` metres within a town."""
     angle = math.pi * unit(hash_cell(6, 0, town))
     c, s = math.cos(angle), math.sin(angle)
@@ -44,8 +46,8 @@ def town_at(x: float, y: float, town: np.uint64, inside: float, key: np.uint64) 
     block_u, block_v = 84.0, 126.0
     a, b = math.floor(u / block_u), math.floor(v / block_v)
     du, dv = u - a * block_u, v - b * block_v
-    street = min(min(du, block_u - du), min(dv, block_v - dv))
-    block = hash_cell(int(a), int(b), town)
+    street = min(du, block_u - du, dv, block_v - dv)
+    block = hash_cell(a, b, town)
     if street < 4.0:
         return PAVED, block, 1.0, 1.0, 5
     if street < 5.5:
@@ -75,7 +77,7 @@ def _plot(
     key: np.uint64,
 ) -> tuple[int, np.uint64, float, float, int]:
     a, b = math.floor(u / plot_u), math.floor(v / plot_v)
-    plot = hash_cell(int(a), int(b), block)
+    plot = hash_cell(a, b, block)
     du, dv = u - (a + 0.5) * plot_u, v - (b + 0.5) * plot_v
     half_u = plot_u * (0.24 + 0.16 * unit(hash_cell(0, 1, plot)))
     half_v = plot_v * (0.20 + 0.14 * unit(hash_cell(0, 2, plot)))
