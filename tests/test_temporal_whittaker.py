@@ -218,6 +218,18 @@ def test_one_bisquare_pass_weights_by_the_median_residual():
     np.testing.assert_allclose(whittaker(series, None, days, days, lmbda=10.0, robust=1), expected, atol=2e-6)
 
 
+@pytest.mark.parametrize("p", [0.2, 0.9])
+def test_envelope_is_asymmetric_least_squares(p):
+    days = np.arange(50.0)
+    series = noisy(50, 6)[0]
+    curve = dense_fit(series, np.ones((50, 6)), days, 10.0, 2)
+    for _ in range(10):
+        curve = dense_fit(series, np.where(series > curve, p, 1 - p), days, 5.0, 2)
+    np.testing.assert_allclose(whittaker(series, None, days, days, lmbda=10.0, envelope=p), curve, atol=3e-6)
+    above = (series > curve).mean()
+    assert above < 0.35 if p > 0.5 else above > 0.65
+
+
 def test_nan_equals_weight_zero():
     days = irregular_days(30)
     series, weights = noisy(30, 33)

@@ -64,8 +64,9 @@ def whittaker(
         Passes with bisquare weights of the residuals in units of six times their median size [4]_.
         A λ chosen by rule is chosen anew in each pass.
     envelope : float
-        p between 0 and 1. Unless it is 0.5, values above the curve have weight 2 p and those below 2 (1 - p), in
-        ten passes: above 0.5 the curve nears the upper envelope, as clouds lower NDVI [5]_.
+        p between 0 and 1. Unless it is 0.5, ten passes of asymmetric least squares [5]_: values above the curve have
+        weight 2 p and those below 2 (1 - p), which is twice as in [5]_, so that 0.5 is the plain fit. Above 0.5
+        the curve nears the upper envelope, for indices that clouds lower.
     lmbda_grid : tuple of float, float, int
         First and last log10 λ and how many.
     extrapolate : {"curve", "nearest", "nan"}
@@ -95,8 +96,7 @@ def whittaker(
        10.1007/BF01389878
     .. [4] Cleveland, Robust locally weighted regression and smoothing scatterplots. JASA 74, 1979.
        10.1080/01621459.1979.10481038
-    .. [5] Atzberger and Eilers, A time series for monitoring vegetation activity and phenology. International
-       Journal of Digital Earth 4, 2011. 10.1080/17538947.2010.505664
+    .. [5] Eilers, Parametric time warping (appendix). Analytical Chemistry 76, 2004. 10.1021/ac034800e
 
     Examples
     --------
