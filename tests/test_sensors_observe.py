@@ -262,6 +262,19 @@ def test_degrade_of_a_pan_uses_its_gain():
     assert not np.allclose(wv2, degrade(pan, 4))
 
 
+def test_one_band_of_one_date():
+    ms = observe(SCENE, "sentinel-2a", bands=["B05", "B11"])
+    one = ms.isel(time=1, band=0)
+    low = degrade(one, 2, sensor="sentinel-2a")
+    assert low.dims == ("y", "x")
+    assert (low.band.item(), low.wavelength.item(), low.time.values) == ("B05", 704.1, ms.time.values[1])
+    np.testing.assert_allclose(low, degrade(ms, 2, sensor="sentinel-2a").isel(time=1, band=0), rtol=1e-6)
+    again = observe(one, "sentinel-2a", bands=["B05"], ratio=2, noise=0.0)
+    np.testing.assert_allclose(again.isel(band=0), low, rtol=1e-6)
+    with pytest.raises(TimeAxisError, match="a dim 'time'"):
+        observe(one, "sentinel-2a", bands=["B05"], ratio=2, times="2023-05-02")
+
+
 def test_degrade_of_a_tree_keeps_the_groups_nested():
     tree = observe(make_scene(96, 84), "sentinel-2a", bands=["B02", "B05", "B09"])
     low = degrade(tree, 6, sensor="sentinel-2a")

@@ -25,6 +25,7 @@ from xrs.cube import (
     wavelengths,
     with_all_dims,
 )
+from xrs.cube.bands import BAND_COORDS
 from xrs.errors import BandNotFoundError, GridMismatchError, ParameterError, TimeAxisError
 from xrs.kernels import decimate, reach_of
 from xrs.kernels.types import Float32, Float64
@@ -253,7 +254,7 @@ def _degrade_array(area: xr.DataArray, ratio: int, sensor: str | Sensor | None, 
     data = _through(area, psf_of(sensor, keys, ratio, psf), ratio, None)
     seen = xr.DataArray(data, dims=("time", "band", "y", "x"), name=area.name)
     seen = seen.isel({d: 0 for d in ("time", "band") if d not in area.dims})
-    bands = {name: c for name, c in area.coords.items() if name == "band" or "band" in c.dims}
+    bands = {name: c for name, c in area.coords.items() if name in ("band", *BAND_COORDS) or "band" in c.dims}
     result = assign_geobox(seen.assign_coords(_kept(area) | bands), _seen_from(area, ratio))
     name = sensor.name if isinstance(sensor, Sensor) else sensor
     result.attrs = provenance(area, "degrade", {"ratio": ratio, "sensor": name, "psf": psf})
@@ -333,8 +334,8 @@ def _with_keys(area: xr.DataArray, keys: Sequence[str]) -> xr.DataArray:
 def _at_times(cube: xr.DataArray, times: Any) -> xr.DataArray:
     if times is None:
         return cube
-    if "time" not in cube.coords:
-        raise TimeAxisError(f"times={times!r} of a scene without dates", "a coordinate 'time'")
+    if "time" not in cube.indexes:
+        raise TimeAxisError(f"times={times!r} of a scene without dates", "a dim 'time' with dates")
     if isinstance(times, slice):
         return cube.sel(time=times)
     known = cube.indexes["time"]
