@@ -17,10 +17,23 @@ CORNER = (500_000.0, 5_600_040.0)
 PROJ = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 EO = "https://stac-extensions.github.io/eo/v1.1.0/schema.json"
 
-NAMES = {"B02": ("blue", 0.4924, 0.066), "B04": ("red", 0.6646, 0.031), "B08": ("nir", 0.8328, 0.106), "B11": ("swir16", 1.6137, 0.091)}
+NAMES = {
+    "B02": ("blue", 0.4924, 0.066),
+    "B04": ("red", 0.6646, 0.031),
+    "B08": ("nir", 0.8328, 0.106),
+    "B11": ("swir16", 1.6137, 0.091),
+}
 
 
-def write_tiff(path: Path, values: np.ndarray, pixel: float, *, corner: tuple[float, float] = CORNER, epsg: int = 32631, **profile: Any) -> None:
+def write_tiff(
+    path: Path,
+    values: np.ndarray,
+    pixel: float,
+    *,
+    corner: tuple[float, float] = CORNER,
+    epsg: int = 32631,
+    **profile: Any,
+) -> None:
     """A GeoTIFF of (y, x) or (band, y, x) values."""
     stack = values if values.ndim == 3 else values[None]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +52,9 @@ def write_tiff(path: Path, values: np.ndarray, pixel: float, *, corner: tuple[fl
         file.write(stack)
 
 
-def asset(name: str, href: str, shape: tuple[int, int], pixel: float, *, corner: tuple[float, float] = CORNER, **fields: Any) -> dict[str, Any]:
+def asset(
+    name: str, href: str, shape: tuple[int, int], pixel: float, *, corner: tuple[float, float] = CORNER, **fields: Any
+) -> dict[str, Any]:
     """An asset with its grid, and EO metadata where the band is known."""
     document: dict[str, Any] = {
         "href": href,
@@ -51,7 +66,9 @@ def asset(name: str, href: str, shape: tuple[int, int], pixel: float, *, corner:
     }
     if name in NAMES:
         common, centre, width = NAMES[name]
-        document["eo:bands"] = [{"name": name, "common_name": common, "center_wavelength": centre, "full_width_half_max": width}]
+        document["eo:bands"] = [
+            {"name": name, "common_name": common, "center_wavelength": centre, "full_width_half_max": width}
+        ]
     return document | fields
 
 
@@ -75,7 +92,9 @@ def write_item(
         assets[key] = asset(key, f"./{key}.tif", values.shape[-2:], pixel, corner=corner, **(fields or {}).get(key, {}))
     values, pixel = next(iter(bands.values()))
     height, width = values.shape[-2:]
-    area = box(corner[0], corner[1] - height * pixel, corner[0] + width * pixel, corner[1], f"EPSG:{epsg}").to_crs("EPSG:4326")
+    area = box(corner[0], corner[1] - height * pixel, corner[0] + width * pixel, corner[1], f"EPSG:{epsg}").to_crs(
+        "EPSG:4326"
+    )
     document = {
         "type": "Feature",
         "stac_version": "1.1.0",
@@ -84,7 +103,12 @@ def write_item(
         "collection": collection,
         "geometry": area.boundingbox.polygon.json,
         "bbox": list(area.boundingbox),
-        "properties": {"datetime": datetime, "proj:code": f"EPSG:{epsg}", "platform": "sentinel-2a", **(properties or {})},
+        "properties": {
+            "datetime": datetime,
+            "proj:code": f"EPSG:{epsg}",
+            "platform": "sentinel-2a",
+            **(properties or {}),
+        },
         "links": [],
         "assets": assets,
     }

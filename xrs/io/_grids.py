@@ -117,7 +117,9 @@ def crop(grids: Mapping[str, GeoBox], bbox: Sequence[float] | None) -> dict[str,
     if bbox is None:
         return dict(grids)
     coarsest = max(grids.values(), key=lambda grid: grid.affine.a)
-    area = box(*bbox, "EPSG:4326").to_crs(coarsest.crs, resolution=0.01).boundingbox
+    # The sides of the box are curves in the grids' CRS.
+    step = max(bbox[2] - bbox[0], bbox[3] - bbox[1]) / 64
+    area = box(*bbox, "EPSG:4326").to_crs(coarsest.crs, resolution=step).boundingbox
     area = _pixels(coarsest, tuple(area)).boundingbox
     cropped = {name: _clip(grid, _pixels(grid, tuple(area))) for name, grid in grids.items()}
     if any(grid is None for grid in cropped.values()):

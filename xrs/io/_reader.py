@@ -104,10 +104,9 @@ def read_pixels(source: AssetSource, geobox: GeoBox) -> np.ndarray:
     ratio, rows, columns = _spans(source, geobox)
     if rows is None or columns is None:
         return out
-    try:
-        values = _read(source, rows, columns)
-    except (rasterio.errors.RasterioError, OSError) as error:
-        _missing(source, error)
+    values, problem = _attempt(source, rows, columns)
+    if values is None:
+        _missing(source, problem)
         return out
     fine = values.repeat(ratio, axis=0).repeat(ratio, axis=1) if ratio > 1 else values
     out[rows.target, columns.target] = fine[rows.cut, columns.cut]
@@ -149,6 +148,18 @@ def _span(first: int, length: int, available: int, ratio: int) -> _Span | None:
     return _Span(slice(low - first, high - first), start, stop, slice(low - start * ratio, high - start * ratio))
 
 
+def _attempt(source: AssetSource, rows: _Span, columns: _Span) -> tuple[np.ndarray | None, str]:
+    """The values, or why there are none.
+
+    The reason is text: errors chained to rasterio's cannot be unpickled, so they would never come back from a
+    worker process.
+    """
+    try:
+        return _read(source, rows, columns), ""
+    except (rasterio.errors.RasterioError, OSError) as error:
+        return None, str(error.__cause__ or error)
+
+
 def _read(source: AssetSource, rows: _Span, columns: _Span) -> np.ndarray:
     with rasterio.open(source.href) as file:
         _check_file(source, file)
@@ -185,9 +196,9 @@ def _check_file(source: AssetSource, file: rasterio.DatasetReader) -> None:
         )
 
 
-def _missing(source: AssetSource, error: Exception) -> None:
-    problem = f"asset {source.href} (band {source.band}) of item {source.item!r} cannot be read ({error})"
+def _missing(source: AssetSource, problem: str) -> None:
+    problem = f"asset {source.href} (band {source.band}) of item {source.item!r} cannot be read ({problem})"
     if not source.skip:
         remedy = "fetch the file or mend the item, or open with on_missing='skip' to leave its pixels missing"
-        raise AssetReadError(problem, "a complete file as its item tells", remedy) from error
+        raise AssetReadError(problem, "a complete file as its item tells", remedy)
     warnings.warn(f"{problem}; its pixels are missing", MissingAssetWarning, stacklevel=3)
