@@ -250,7 +250,7 @@ class _Apply:
         height, width = ((b - a) * self.factor for a, b in (spec.y, spec.x))
         out = np.empty((len(tiles), self.bands, height, width), np.float32)
         for t, tile in enumerate(tiles):
-            if _nothing_seen(tile):
+            if any(_unseen(tile)):
                 out[t] = np.nan
                 continue
             out[t] = self.apply(tile, states[t] if states else {}, **self.params)
@@ -272,7 +272,7 @@ class _Summarise:
         return [self._of_date(tile, states[t] if states else {}) for t, tile in enumerate(tiles)]
 
     def _of_date(self, tile: Tile, state: State) -> Any:
-        return None if self.skip_unseen and _nothing_seen(tile) else self.summarise(tile, state, **self.params)
+        return None if self.skip_unseen and all(_unseen(tile)) else self.summarise(tile, state, **self.params)
 
 
 @dataclass(frozen=True)
@@ -290,8 +290,9 @@ class _Series:
         return out.reshape(self.targets.size, *series.shape[1:])
 
 
-def _nothing_seen(tile: Tile) -> bool:
-    return any(v is not None and not tile.core(name, v).any() for name, v in tile.valid.items())
+def _unseen(tile: Tile) -> list[bool]:
+    """For each observation, whether nothing of it was seen in the core."""
+    return [v is not None and not tile.core(name, v).any() for name, v in tile.valid.items()]
 
 
 def _read_all(windows: Mapping[str, Window], chunks: Sequence[Any]) -> dict[str, NDArray[np.float32]]:
