@@ -28,7 +28,7 @@ def to_array(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
     ----------
     cube : xarray.DataArray or xarray.Dataset
         A DataArray with ``y`` and ``x`` and, if it has them, ``time`` and ``band``; or a Dataset
-        with a variable for each band. Variables without ``y`` and ``x`` and those with CF flags
+        with a variable for each band, or with a single one that has dim ``band``. Variables without ``y`` and ``x`` and those with CF flags
         (quality layers) are left out.
 
     Returns
@@ -64,6 +64,8 @@ def to_array(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
             "a variable for each band with dims ([time,] y, x)",
             "rename the spatial dims with ds.rename({...})",
         )
+    if any("band" in v.dims for v in bands.values()):
+        return _ordered(_only_variable(bands))
     stacked = xr.concat(
         [v.drop_vars(BAND_COORDS, errors="ignore").drop_attrs(deep=False) for v in bands.values()],
         dim=xr.Variable("band", np.array(list(bands), dtype=object).astype(str)),
@@ -189,6 +191,16 @@ def _ordered(cube: xr.DataArray) -> xr.DataArray:
 def _transposed(cube: xr.DataArray, dims: Sequence[str]) -> xr.DataArray:
     # A transposition that moves nothing would still put a task on every chunk.
     return cube if list(cube.dims) == list(dims) else cube.transpose(*dims)
+
+
+def _only_variable(variables: dict[str, xr.DataArray]) -> xr.DataArray:
+    if len(variables) > 1:
+        raise LayoutError(
+            f"found a Dataset with the variables {list(variables)}, some with dim 'band'",
+            "a variable for each band, or a single one with dim 'band'",
+            "select one: ds['<name>']",
+        )
+    return next(iter(variables.values()))
 
 
 def _band_coords(bands: dict[str, xr.DataArray]) -> dict[str, xr.Variable]:

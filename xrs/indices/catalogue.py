@@ -67,7 +67,8 @@ def get_index(name: str) -> Index:
     """
     key = _SAME_AS.get(name, name)
     if key not in spyndex.indices:
-        near = difflib.get_close_matches(name, [*spyndex.indices, *_SAME_AS], n=3)
+        folded = {known.casefold(): known for known in [*spyndex.indices, *_SAME_AS]}
+        near = [folded[match] for match in difflib.get_close_matches(name.casefold(), folded, n=3)]
         raise ParameterError(
             f"no index {name!r} in the catalogue",
             f"a name such as {', '.join(near or ['NDVI', 'EVI', 'NDWI'])}",

@@ -67,7 +67,7 @@ def wald(
     guide = fine.isel({d: slice(0, s.stop * nesting.ratio) for d, s in whole.items()})
     return (
         degrade(truth, nesting.ratio, sensor=sensor, psf=psf),
-        degrade(guide, nesting.ratio, sensor=sensor, psf=psf),
+        degrade(guide, nesting.ratio, sensor=sensor, psf=psf if isinstance(psf, str) else "mtf"),
         truth,
     )
 

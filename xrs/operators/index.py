@@ -10,7 +10,7 @@ import numpy as np
 import spyndex
 import xarray as xr
 
-from xrs.cube import check_reflectance, geobox_of, provenance, with_all_dims
+from xrs.cube import band_keys, check_reflectance, geobox_of, provenance, wavelengths, with_all_dims
 from xrs.cube.layout import plausible_reflectance
 from xrs.errors import LayoutError, ParameterError, RadiometryError
 from xrs.indices import Index, get_index, match_bands
@@ -74,8 +74,10 @@ def index(
     if not wanted:
         raise ParameterError("no index was named", "at least one name", "xrs.list_indices()")
     _check_constants(wanted, constants)
-    one_by_one = _single_bands(cube)
-    computed = {i.name: _compute(i, cube, one_by_one, bands, constants) for i in wanted}
+    geobox_of(cube)
+    if isinstance(cube, xr.DataArray) and "band" not in cube.dims:
+        raise LayoutError("the cube has no dim 'band'", "several bands on one grid")
+    computed = {i.name: _compute(i, cube, bands, constants) for i in wanted}
     result = xr.Dataset(computed)
     result.attrs = provenance(cube, "index", {"names": [i.name for i in wanted], **constants})
     return result
@@ -84,13 +86,12 @@ def index(
 def _compute(
     wanted: Index,
     cube: xr.DataArray | xr.Dataset,
-    one_by_one: xr.Dataset | xr.DataArray,
     bands: Mapping[str, str | float] | None,
     constants: Mapping[str, float],
 ) -> xr.DataArray:
     matched = match_bands(cube, wanted.bands, bands)
-    used = {name: _band(one_by_one, key) for name, key in matched.items()}
-    fixed = {c: _constant(c, wanted, used, constants) for c in wanted.constants}
+    used = {name: _band(cube, key) for name, key in matched.items()}
+    fixed = {c: _constant(c, wanted, cube, bands, constants) for c in wanted.constants}
     first = next(iter(used.values()))
     data = map_tiles(
         partial(_evaluate, wanted, fixed),
@@ -126,25 +127,24 @@ def _evaluate(wanted: Index, fixed: Mapping[str, float], tile: Tile, state: Any)
     return np.broadcast_to(np.where(np.isfinite(result), result, np.float32(np.nan)), (1, *shape))
 
 
-def _single_bands(cube: xr.DataArray | xr.Dataset) -> xr.Dataset | xr.DataArray:
-    geobox_of(cube)
-    if isinstance(cube, xr.DataArray) and "band" not in cube.dims:
-        raise LayoutError("the cube has no dim 'band'", "several bands on one grid")
-    return cube
-
-
 def _band(cube: xr.DataArray | xr.Dataset, key: str) -> xr.DataArray:
     return cube[key] if isinstance(cube, xr.Dataset) else cube.sel(band=key)
 
 
-def _constant(name: str, wanted: Index, used: Mapping[str, xr.DataArray], given: Mapping[str, float]) -> float:
+def _constant(
+    name: str,
+    wanted: Index,
+    cube: xr.DataArray | xr.Dataset,
+    bands: Mapping[str, str | float] | None,
+    given: Mapping[str, float],
+) -> float:
     if name in given:
         return float(given[name])
     if name.startswith("lambda"):
-        band = used.get(name.removeprefix("lambda"))
-        centre = None if band is None else band.attrs.get("wavelength", band.coords.get("wavelength"))
-        if centre is not None:
-            return float(centre)
+        key = match_bands(cube, [name.removeprefix("lambda")], bands).popitem()[1]
+        centre = float(wavelengths(cube)[band_keys(cube).index(key)])
+        if np.isfinite(centre):
+            return centre
     default = spyndex.constants[name].default
     if default is None:
         raise ParameterError(f"{wanted.name} needs {name}, which has no default", f"{name}=<value>")

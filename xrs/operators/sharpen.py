@@ -11,7 +11,7 @@ from xrs.cube import band_keys, describe, geobox_of, nest, to_array, to_dataset,
 from xrs.errors import BandNotFoundError, GridMismatchError, LayoutError
 from xrs.methods import Method, get_method, resolve_params
 from xrs.operators._fusion import check_floats, common_dates, fuse, label
-from xrs.sensors import Sensor, psf_of
+from xrs.sensors import Sensor, known_sensor, psf_of
 
 __all__ = ["Groups", "sharpen", "split_groups"]
 
@@ -81,7 +81,7 @@ def sharpen(
     for role, group in cropped.items():
         check_floats(role, group)
     common_dates(cropped)
-    sensor = sensor or _platform(cube, cropped["fine"])
+    sensor = sensor or _platform(cube, cropped)
     taps = {
         name: psf[name]
         if isinstance(psf, Mapping)
@@ -116,16 +116,16 @@ def split_groups(cube: Groups) -> tuple[xr.DataArray, dict[str, xr.DataArray]]:
 def _groups(cube: Groups) -> dict[str, xr.DataArray]:
     if isinstance(cube, xr.DataTree):
         members = {node.name: node.to_dataset(inherit=True) for node in cube.subtree if node.has_data}
-        found = {str(name): _bands_only(ds) for name, ds in members.items()}
+        found: dict[str, Any] = {str(name): ds for name, ds in members.items()}
     elif isinstance(cube, Mapping):
-        found = {str(n): _bands_only(ds) if isinstance(ds, xr.Dataset) else ds for n, ds in cube.items()}
+        found = {str(name): group for name, group in cube.items()}
     else:
         raise LayoutError(
             f"found a {type(cube).__name__}",
             "a DataTree (or mapping) with a group for each grid",
             "xr.DataTree.from_dict({'r10m': ..., 'r20m': ...})",
         )
-    arrays = {name: to_array(ds) for name, ds in found.items() if len(ds)}
+    arrays = {name: to_array(group) for name, group in found.items() if isinstance(group, xr.DataArray) or band_keys(group)}
     if len(arrays) < 2:
         raise LayoutError(
             f"found {len(arrays)} group(s) with bands: {list(arrays)}",
@@ -133,11 +133,6 @@ def _groups(cube: Groups) -> dict[str, xr.DataArray]:
             "put the bands of each resolution into a group of a DataTree",
         )
     return arrays
-
-
-def _bands_only(ds: xr.Dataset) -> xr.Dataset:
-    """Variables that are bands: quality layers are integers with flag meanings."""
-    return ds[band_keys(ds)]
 
 
 def _by_resolution(groups: Mapping[str, xr.DataArray]) -> tuple[xr.DataArray, dict[str, xr.DataArray]]:
@@ -197,11 +192,10 @@ def _check_whole(cropped: Mapping[str, xr.DataArray], finest: xr.DataArray, rati
             )
 
 
-def _platform(cube: Groups, fine: xr.DataArray) -> str | None:
-    from xrs.sensors import known_sensor
-
-    attrs = dict(getattr(cube, "attrs", {})) | dict(fine.attrs)
-    return known_sensor(str(attrs.get("platform", "")))
+def _platform(cube: Groups, groups: Mapping[str, xr.DataArray]) -> str | None:
+    attrs = dict(getattr(cube, "attrs", {})) | dict(groups["fine"].attrs)
+    keys = [key for group in groups.values() for key in band_keys(group)]
+    return known_sensor(str(attrs.get("platform", "")), keys)
 
 
 def _band_labels(group: xr.DataArray) -> xr.DataArray:
