@@ -105,12 +105,12 @@ def test_seeds_are_other_worlds():
 
 def test_a_huge_cube_costs_nothing_until_one_pixel_is_asked_for():
     with dask.config.set(scheduler=no_compute):
-        cube = landscape((10_000, 10_000))
+        cube = landscape((10_000, 10_000), times="2023-06-01/2023-06-10")
         both = classes(cube), truth(cube)
-    assert cube.shape == (365, 211, 10_000, 10_000)
+    assert cube.shape == (10, 211, 10_000, 10_000)
     assert len(cube.data.dask.layers) == 1
     assert np.prod([c[0] for c in cube.chunks]) * 4 <= 64 * 2**20
-    assert np.isfinite(cube[180, 40, 9_999, 9_999].values)
+    assert np.isfinite(cube[8, 40, 9_999, 9_999].values)
     assert both[0].cover[7_000, 3].compute().item() in LABELS
 
 
@@ -135,7 +135,7 @@ def test_equal_calls_have_equal_tokens():
 
 
 def test_every_class_occurs_and_fields_are_of_plausible_size():
-    scene = landscape((400, 400), times=DATES[:1], wavelengths=[865])
+    scene = landscape((256, 256), times=DATES[:1], wavelengths=[865])
     maps = classes(scene).compute()
     assert set(np.unique(maps.cover)) == set(LABELS)
     keys, pixels = np.unique(maps.field.values[maps.cover.values >= CODE["winter_wheat"]], return_counts=True)

@@ -117,9 +117,9 @@ def test_rain_darkens_bare_soil_and_it_dries():
     scene = landscape((40, 40), resolution=90, times=[first, second])
     cover, lai = classes(scene).cover.values, truth(scene).lai.values
     bare = (cover >= CODE["winter_wheat"]) & (lai < 0.02).all(0)
-    if bare.any():
-        wet, dry = scene.sel(time=wettest).values[:, bare], scene.sel(time=driest).values[:, bare]
-        assert (wet < dry).mean() > 0.99
+    assert bare.any()
+    wet, dry = scene.sel(time=wettest).values[:, bare], scene.sel(time=driest).values[:, bare]
+    assert (wet < dry).mean() > 0.99
     falls = np.diff(wetness)
     assert (falls < 0).mean() > 0.5
     assert (falls > 0.05).sum() > 20

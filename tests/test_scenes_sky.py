@@ -113,5 +113,7 @@ def test_wrong_input_is_named():
         clouds(scene(), seed=-1)
     with pytest.raises(GridMismatchError, match="other pixels"):
         cloudy(scene(), clouds(scene((5, 5))))
+    with pytest.raises(ParameterError, match="both"):
+        cloudy(scene(), clouds(scene()), cover=0.3)
     with pytest.raises(LayoutError, match="wavelength"):
         cloudy(scene().drop_vars("wavelength"))

@@ -106,6 +106,8 @@ def cloudy(scene: xr.DataArray, sky: xr.Dataset | None = None, **options: Any) -
     ------
     LayoutError
         If a band's wavelength is unknown.
+    ParameterError
+        If both a sky and options are given.
     GridMismatchError
         If the sky lies on other pixels or dates.
 
@@ -125,6 +127,8 @@ def cloudy(scene: xr.DataArray, sky: xr.Dataset | None = None, **options: Any) -
             "coordinate 'wavelength' in nm",
             "xrs.cube.assign_bands(cube, keys, wavelength=[...])",
         )
+    if sky is not None and options:
+        raise ParameterError(f"both a sky and {sorted(options)}", "one of them", "pass the options to clouds()")
     sky = clouds(cube, **options) if sky is None else sky
     if any(not np.array_equal(sky[d].values, cube[d].values) for d in ("time", "y", "x")):
         raise GridMismatchError("the sky lies on other pixels or dates", "those of the cube", "xrs.scenes.clouds(cube)")
