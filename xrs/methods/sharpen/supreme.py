@@ -209,8 +209,8 @@ METHOD = Method(
         "The objective is quadratic, so conjugate gradients find the minimum that the paper's C-SALSA (mu 0.2, 100 "
         "iterations) goes towards. It is solved in blocks of 64 coarsest pixels with a margin of 4 and the point "
         "spread's reach, mirrored at the scene's edges, instead of the whole scene at once with circular edges: on a "
-        "Sentinel-2 scene of 6 km the two differ by 5e-7 of reflectance in the root mean square, 6e-5 at most. The point "
-        "spread is the one given. Scales and subspace are learned at the coarsest grid, where it makes all bands "
-        "equally sharp."
+        "Sentinel-2 scene of 6 km the two differ by 5e-7 of reflectance in the root mean square, 6e-5 at most. The "
+        "point spread is the one given. Scales and subspace are learned at the coarsest grid, where it makes all "
+        "bands equally sharp. What is degraded again is the input up to the penalty, not exactly."
     ),
 )
