@@ -147,7 +147,7 @@ def test_landsat_qa_pixel(tmp_path: Path) -> None:
     # Values and meanings from USGS's table for Landsat 8-9 Collection 2 QA_PIXEL.
     usable = {21824: True, 21888: True, 30048: True}
     masked = {1: False, 21826: False, 22280: False, 23888: False, 54596: False, 55052: False}
-    quality = np.array([list((usable | masked))], dtype="uint16")
+    quality = np.array([list(usable | masked)], dtype="uint16")
     truth = np.full((1, 9), 0.25)
     item = write_item(
         tmp_path,
@@ -367,6 +367,22 @@ def test_nothing_found(tmp_path: Path) -> None:
         open_stac([item], search={"limit": 3})
 
 
+def test_items_of_a_period_and_across_the_antimeridian(tmp_path: Path) -> None:
+    item = s2(tmp_path, "month", "2020-01-01T00:00:00Z", numbers(reflectance()), properties=BASELINE)
+    item.datetime = None
+    item.properties |= {
+        "datetime": None,
+        "start_datetime": "2020-01-01T00:00:00Z",
+        "end_datetime": "2020-01-31T00:00:00Z",
+    }
+    assert open_stac([item], datetime="2020-01-15")["r10m"].time.values == np.datetime64("2020-01-01")
+    with pytest.raises(StacItemError, match="none of 1"):
+        open_stac([item], datetime="2020-02")
+    item.bbox = [179.0, 50.0, -179.0, 51.0]
+    with pytest.raises(StacItemError, match="none of 1"):
+        open_stac([item], bbox=(0, 50, 1, 51))
+
+
 # Bands
 
 
@@ -468,7 +484,7 @@ def test_asset_that_cannot_be_read_is_skipped(tmp_path: Path, how: str, engine: 
 def test_asset_the_item_does_not_have(tmp_path: Path) -> None:
     stored = numbers(reflectance())
     items = [
-        write_item(tmp_path, n, f"2020-01-0{i}T10:00:00Z", {b: (stored, 10.0) for b in bands}, properties=BASELINE)
+        write_item(tmp_path, n, f"2020-01-0{i}T10:00:00Z", dict.fromkeys(bands, (stored, 10.0)), properties=BASELINE)
         for i, (n, bands) in enumerate({"both": ["B02", "B04"], "one": ["B02"]}.items(), 1)
     ]
     with pytest.raises(AssetReadError, match=r"item 'one' has no asset 'B04'"):

@@ -19,7 +19,7 @@ __all__ = ["Band", "offered_bands", "select_bands"]
 #: Roles of assets that are pictures or documents, not measurements.
 _NOT_DATA = {"thumbnail", "overview", "visual", "metadata"}
 
-_RASTER_TYPES = ("image/tiff", "image/jp2", "image/x.geotiff", "image/vnd.stac.geotiff", "application/x-hdf")
+_RASTER_TYPES = ("image/tiff", "image/jp2", "image/x.geotiff", "image/vnd.stac.geotiff")
 
 
 @dataclass(frozen=True)

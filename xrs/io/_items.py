@@ -105,10 +105,15 @@ def _utc(moment: pd.Timestamp) -> pd.Timestamp:
 
 def _check_bbox(bbox: Sequence[float]) -> tuple[float, float, float, float]:
     values = [float(v) for v in bbox]
-    flat = values[:2] + values[3:5] if len(values) == 6 else values
+    flat = _flat(values)
     if len(flat) != 4 or flat[0] >= flat[2] or flat[1] >= flat[3] or not np.isfinite(flat).all():
         raise ParameterError(f"bbox={tuple(bbox)!r}", "(west, south, east, north) in degrees", "check the order")
     return flat[0], flat[1], flat[2], flat[3]
+
+
+def _flat(bbox: Sequence[float]) -> list[float]:
+    """A box without heights."""
+    return [*bbox[:2], *bbox[3:5]] if len(bbox) == 6 else list(bbox)
 
 
 def _passes(
@@ -119,15 +124,23 @@ def _passes(
 ) -> bool:
     if collections is not None and item.collection_id not in collections:
         return False
-    if box is not None and item.bbox is not None and not _overlap(box, _check_bbox(item.bbox)):
+    if box is not None and item.bbox is not None and not _overlap(box, _flat(item.bbox)):
         return False
-    start, end = interval
-    when = acquired(item)
-    return (start is None or when >= start) and (end is None or when <= end)
+    (start, end), (first, last) = interval, (acquired(item), _ended(item))
+    return (start is None or last >= start) and (end is None or first <= end)
 
 
-def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _ended(item: pystac.Item) -> pd.Timestamp:
+    end = item.common_metadata.end_datetime if item.datetime is None else None
+    return acquired(item) if end is None else _utc(pd.Timestamp(end))
+
+
+def _overlap(box: Sequence[float], item: Sequence[float]) -> bool:
+    west, south, east, north = item
+    after, before = box[2] > west, box[0] < east
+    across_antimeridian = west > east
+    meets = (after or before) if across_antimeridian else (after and before)
+    return meets and box[1] < north and south < box[3]
 
 
 def _searched(
@@ -157,7 +170,7 @@ def _read_json(href: str) -> dict[str, Any]:
 
     try:
         return dict(pystac.StacIO.default().read_json(href))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # pystac raises bare Exception for what a server refuses, and urllib3's errors
         raise ParameterError(
             f"source {href!r} cannot be read as JSON ({error})",
             "a STAC catalogue, collection, item collection or API",

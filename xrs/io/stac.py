@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from xrs.cube import to_json
 from xrs.errors import ParameterError
-from xrs.io._bands import offered_bands, select_bands
+from xrs.io._bands import Band, offered_bands, select_bands
 from xrs.io._chunks import Chunks, plan_chunks
 from xrs.io._engines import check_engine
 from xrs.io._items import find_items
@@ -140,10 +140,19 @@ def _group(
     layer, usable = quality_layer(scenes, name, grid, quality_grid, chunks, mask)
     if usable is not None:
         arrays = {key: array.where(usable) for key, array in arrays.items()}
+    items = scenes.of_group(name)
     for band in bands:
-        arrays[band.key].attrs = band.attrs | ({"ancillary_variables": " ".join(layer)} if layer else {})
+        arrays[band.key].attrs = _band_attrs(band, items) | ({"ancillary_variables": " ".join(layer)} if layer else {})
         arrays[band.key].encoding["grid_mapping"] = "spatial_ref"
-    return xr.Dataset(arrays | layer, attrs=_attrs(scenes.of_group(name)))
+    return xr.Dataset(arrays | layer, attrs=_attrs(items))
+
+
+def _band_attrs(band: Band, items: Sequence[pystac.Item]) -> dict[str, Any]:
+    """A band's attributes; what level 1 products hold is seen from above the atmosphere."""
+    levels = [f"{item.properties.get('processing:level', '')} -{item.collection_id}".lower() for item in items]
+    if "standard_name" in band.attrs and any(level.startswith("l1") or "-l1" in level for level in levels):
+        return band.attrs | {"standard_name": "toa_bidirectional_reflectance"}
+    return band.attrs
 
 
 def _attrs(items: Sequence[pystac.Item]) -> dict[str, Any]:
