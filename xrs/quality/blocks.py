@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xrs.kernels.types import Float64
+from xrs.quality.windows import NO_VARIANCE
 
 __all__ = ["BLOCK", "pairwise_uiqi", "q2n_of_blocks", "q2n_sums"]
 
 #: Side of a block in pixels, in Q2n and QNR alike.
 BLOCK = 32
-
-#: A variance this small against the squared mean is below what float32 resolves.
-_NO_VARIANCE = 1e-14
 
 
 def q2n_of_blocks(estimate: Float64, reference: Float64) -> Float64:
@@ -65,7 +63,7 @@ def pairwise_uiqi(bands: Float64) -> Float64:
     product = mean[:, :, None] * mean[:, None, :]
     with np.errstate(invalid="ignore", divide="ignore"):
         luminance = np.where(squares == 0, 1.0, 2.0 * product / squares)
-        likeness = np.where(variances <= _NO_VARIANCE * (variances + squares), 1.0, 2.0 * covariance / variances)
+        likeness = np.where(variances <= NO_VARIANCE * (variances + squares), 1.0, 2.0 * covariance / variances)
     # As in Wang's code, a pair with variance but without means counts as one.
     return np.where(squares == 0, 1.0, luminance * likeness)
 

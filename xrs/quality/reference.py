@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from xrs.cube import to_array
-from xrs.errors import ParameterError, RadiometryError
-from xrs.kernels.types import Float32
+from xrs.errors import ParameterError
 from xrs.methods.base import State, Tile
 from xrs.quality.catalogue import STATISTICS, Metric, Options, Pair, select_metrics
+from xrs.quality.checks import check_ratio, checked_peak, refuse_raw_numbers
 from xrs.quality.engine import Cube, check_grids, check_times, match_bands, measure, source_of
 from xrs.quality.place import place_of, with_gaps
 
@@ -36,9 +35,6 @@ __all__ = [
 ]
 
 _NAMES = ("estimate", "reference")
-
-#: No mean reflectance comes near it; raw numbers exceed it.
-_MAX_REFLECTANCE = 20.0
 
 
 def evaluate(
@@ -97,8 +93,8 @@ def evaluate(
     (0.01, 40.0)
     """
     chosen = select_metrics(metrics, "reference")
-    _check_ratio(ratio)
-    options = Options(ratio=int(ratio), peak=1.0 if peak is None else _checked_peak(peak))
+    check_ratio(ratio)
+    options = Options(ratio=int(ratio), peak=1.0 if peak is None else checked_peak(peak))
     assumed = peak is None and any(m.name in ("psnr", "ssim") for m in chosen)
     values = _measure(estimate, reference, chosen, options, border=border, reflectance=assumed)
     means = {n: v.mean("band", skipna=False, keep_attrs=True) if "band" in v.dims else v for n, v in values.items()}
@@ -185,7 +181,7 @@ def psnr(estimate: Cube, reference: Cube, *, peak: float) -> xr.DataArray:
     >>> round(float(psnr(truth + 0.1, truth, peak=1.0)), 4)
     20.0
     """
-    return _one("psnr", estimate, reference, peak=_checked_peak(peak))
+    return _one("psnr", estimate, reference, peak=checked_peak(peak))
 
 
 def ssim(estimate: Cube, reference: Cube, *, data_range: float) -> xr.DataArray:
@@ -219,7 +215,7 @@ def ssim(estimate: Cube, reference: Cube, *, data_range: float) -> xr.DataArray:
     >>> round(float(ssim(truth, truth, data_range=1.0)), 6)
     1.0
     """
-    return _one("ssim", estimate, reference, peak=_checked_peak(data_range, "data_range"))
+    return _one("ssim", estimate, reference, peak=checked_peak(data_range, "data_range"))
 
 
 def rmse(estimate: Cube, reference: Cube) -> xr.DataArray:
@@ -324,7 +320,7 @@ def ergas(estimate: Cube, reference: Cube, *, ratio: int) -> xr.DataArray:
     >>> round(float(ergas(truth + 0.05, truth, ratio=4)), 4)
     2.5
     """
-    _check_ratio(ratio)
+    check_ratio(ratio)
     return _one("ergas", estimate, reference, ratio=int(ratio))
 
 
@@ -480,28 +476,5 @@ def _summarise(
     place = place_of(tile, "reference", scene)
     pair = Pair(with_gaps(tile, "estimate"), with_gaps(tile, "reference"), place)
     if reflectance:
-        _refuse_raw_numbers(pair.pixels()[1])
+        refuse_raw_numbers(pair.pixels()[1])
     return {need: STATISTICS[need].summarise(pair, options) for need in needs}
-
-
-def _refuse_raw_numbers(reference: Float32) -> None:
-    seen = reference[np.isfinite(reference)]
-    if seen.size and abs(seen.mean(dtype=np.float64)) > _MAX_REFLECTANCE:
-        raise RadiometryError(
-            f"the reference has a mean of {seen.mean(dtype=np.float64):.4g} and no peak was given",
-            "reflectance, around 0 to 1, whose peak is 1",
-            "name the peak, e.g. peak=10000 or peak=2**11 - 1",
-        )
-
-
-def _check_ratio(ratio: float) -> None:
-    if isinstance(ratio, bool) or ratio != int(ratio) or ratio <= 1:
-        raise ParameterError(
-            f"ratio={ratio!r}", "an integer above 1: low GSD over high GSD", "pass 4 for 2 m to 0.5 m, not 1/4"
-        )
-
-
-def _checked_peak(peak: float, name: str = "peak") -> float:
-    if not (np.isfinite(peak) and peak > 0):
-        raise ParameterError(f"{name}={peak!r}", "a positive number: 1.0 for reflectance, 2**bits - 1 for raw numbers")
-    return float(peak)

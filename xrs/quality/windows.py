@@ -13,6 +13,7 @@ from xrs.kernels.types import Float32, Float64
 
 __all__ = [
     "GRADIENT_WINDOW",
+    "NO_VARIANCE",
     "SSIM_WINDOW",
     "gradient_correlation",
     "gradient_sums",
@@ -29,7 +30,7 @@ _SSIM_K1 = 0.01
 _SSIM_K2 = 0.03
 
 #: A variance this small against the squared mean is below what float32 resolves.
-_NO_VARIANCE = 1e-14
+NO_VARIANCE = 1e-14
 
 
 def ssim_sums(estimate: Float32, reference: Float32, data_range: float) -> Float64:
@@ -126,7 +127,7 @@ def _uiqi_band(estimate: Float32, reference: Float32, weights: Float64) -> tuple
             value = 1.0
             if np.isnan(squares):
                 continue
-            if variances <= _NO_VARIANCE * (moments[2, x] + moments[3, x]):
+            if variances <= NO_VARIANCE * (moments[2, x] + moments[3, x]):
                 if squares > 0.0:
                     value = 2.0 * e * r / squares
             elif squares > 0.0:
