@@ -112,9 +112,31 @@ def open_stac(
 
     Examples
     --------
-    >>> import xrs.io.stac  # doctest: +SKIP
-    >>> s2 = xrs.io.stac.open_stac("catalog.json", datetime="2018", mask="auto")  # doctest: +SKIP
-    >>> s2["r10m"].B08.mean("time").compute()  # doctest: +SKIP
+    >>> item = {
+    ...     "type": "Feature",
+    ...     "stac_version": "1.1.0",
+    ...     "id": "S2A_31UDS_20230601",
+    ...     "collection": "sentinel-2-l2a",
+    ...     "geometry": None,
+    ...     "links": [],
+    ...     "properties": {
+    ...         "datetime": "2023-06-01T10:56:21Z",
+    ...         "proj:code": "EPSG:32631",
+    ...         "s2:processing_baseline": "05.09",
+    ...     },
+    ...     "assets": {
+    ...         "B04": {
+    ...             "href": "https://example.com/B04.tif",
+    ...             "type": "image/tiff; application=geotiff",
+    ...             "proj:shape": [10980, 10980],
+    ...             "proj:transform": [10, 0, 399960, 0, -10, 5700000],
+    ...             "eo:bands": [{"name": "B04", "common_name": "red", "center_wavelength": 0.665}],
+    ...         }
+    ...     },
+    ... }
+    >>> tree = open_stac([item])
+    >>> dict(tree["r10m"].sizes), tree["r10m"]["B04"].attrs["wavelength"]
+    ({'time': 1, 'y': 10980, 'x': 10980}, 665.0)
     """
     if on_missing not in {"raise", "skip"}:
         raise ParameterError(f"on_missing={on_missing!r}", "'raise' or 'skip'", "leave on_missing out")
