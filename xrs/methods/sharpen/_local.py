@@ -18,12 +18,15 @@ class Prior:
 
     Attributes
     ----------
+    mean : ndarray (f + 1,)
+        Of the fine bands, then of the band: what sums of squares are taken about.
     weights : ndarray (f + 1,)
         Of the fine bands, then the constant.
     precision : ndarray (f, f)
         How firmly a window's weights are drawn to them, in units of the window's covariance.
     """
 
+    mean: Float64
     weights: Float64
     precision: Float64
 
@@ -41,9 +44,10 @@ def local_weights(guides: Float32, band: Float32, valid: Bool | None, prior: Pri
     radius : int
         The window is ``2 radius + 1`` wide, cut at the edges.
     """
-    seen = np.ones(band.shape, np.bool_) if valid is None else np.ascontiguousarray(valid)
-    out = np.empty((guides.shape[0] + 1, *band.shape), np.float32)
-    _fit(guides, np.ascontiguousarray(band), seen, prior.weights, prior.precision, radius, out)
+    layers = np.concatenate([guides, band[None]])
+    seen = np.ones(band.shape) if valid is None else valid.astype(np.float64)
+    out = np.empty(layers.shape, np.float32)
+    _fit(layers, seen, prior.mean, prior.weights, prior.precision, radius, out)
     return out
 
 
@@ -53,67 +57,87 @@ def predict_locally(fine: Float32, weights: Float32, out: Float32) -> None:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _fit(guides, band, valid, prior, precision, radius, out):  # type: ignore[no-untyped-def]
-    n, height, width = guides.shape
+def _fit(layers, seen, shift, prior, precision, radius, out):  # type: ignore[no-untyped-def]
+    height, width = seen.shape
+    n = layers.shape[0] - 1
+    # Products of any two layers, sums of each, and the count: first of columns, then of windows.
+    planes = (n + 1) * (n + 2) // 2 + n + 2
+    columns = np.empty((planes, width))
+    windows = np.empty((planes, width))
+    row = np.empty((n + 1, width))
     system = np.empty((n, n))
     target = np.empty(n)
     mean = np.empty(n + 1)
-    gap = np.empty(n + 1)
     for i in range(height):
+        columns[:] = 0.0
+        for y in range(max(0, i - radius), min(height, i + radius + 1)):
+            _add_row(layers[:, y], seen[y], shift, row, columns)
+        _sum_windows(columns, radius, windows)
         for j in range(width):
-            count = _window_sums(guides, band, valid, i, j, radius, system, target, mean, gap)
-            if count == 0:
-                for k in range(n + 1):
-                    out[k, i, j] = prior[k]
+            if not _statistics(windows[:, j], system, target, mean):
+                out[:, i, j] = prior
                 continue
             for k in range(n):
                 for h in range(n):
                     system[k, h] += precision[k, h]
                     target[k] += precision[k, h] * prior[h]
             _solve(system, target)
-            constant = mean[n]
+            constant = mean[n] + shift[n]
             for k in range(n):
                 out[k, i, j] = target[k]
-                constant -= target[k] * mean[k]
+                constant -= target[k] * (mean[k] + shift[k])
             out[n, i, j] = constant
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _window_sums(guides, band, valid, i, j, radius, system, target, mean, gap):  # type: ignore[no-untyped-def]
-    """Means, covariances of the guides and of them with the band; the number of pixels."""
-    n, height, width = guides.shape
-    system[:] = 0.0
-    target[:] = 0.0
-    mean[:] = 0.0
-    count = 0
-    for y in range(max(0, i - radius), min(height, i + radius + 1)):
-        for x in range(max(0, j - radius), min(width, j + radius + 1)):
-            if not valid[y, x]:
-                continue
-            count += 1
-            # Differences from the middle pixel keep the squares free of cancellation.
-            for k in range(n):
-                gap[k] = guides[k, y, x] - guides[k, i, j]
-            gap[n] = band[y, x] - band[i, j]
-            for k in range(n):
-                target[k] += gap[k] * gap[n]
-                mean[k] += gap[k]
-                for h in range(k + 1):
-                    system[k, h] += gap[k] * gap[h]
-            mean[n] += gap[n]
-    if count == 0:
-        return count
-    for k in range(n + 1):
-        mean[k] /= count
-    for k in range(n):
-        target[k] = target[k] / count - mean[k] * mean[n]
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def _add_row(layers, seen, shift, row, columns):  # type: ignore[no-untyped-def]
+    count, width = layers.shape
+    plane = 0
+    for k in range(count):
+        for x in range(width):
+            row[k, x] = seen[x] * (layers[k, x] - shift[k])
+    for k in range(count):
         for h in range(k + 1):
-            system[k, h] = system[k, h] / count - mean[k] * mean[h]
-            system[h, k] = system[k, h]
+            for x in range(width):
+                columns[plane, x] += row[k, x] * row[h, x]
+            plane += 1
+    for k in range(count):
+        for x in range(width):
+            columns[plane, x] += row[k, x]
+        plane += 1
+    for x in range(width):
+        columns[plane, x] += seen[x]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _sum_windows(columns, radius, windows):  # type: ignore[no-untyped-def]
+    width = columns.shape[1]
+    windows[:] = 0.0
+    for plane in range(columns.shape[0]):
+        for step in range(-radius, radius + 1):
+            for x in range(max(0, -step), min(width, width - step)):
+                windows[plane, x] += columns[plane, x + step]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _statistics(sums, system, target, mean):  # type: ignore[no-untyped-def]
+    """Means, and covariances of the guides and of them with the band; whether there is a pixel."""
+    n = target.size
+    pixels = sums[-1]
+    if pixels == 0.0:
+        return False
+    first = (n + 1) * (n + 2) // 2
+    for k in range(n + 1):
+        mean[k] = sums[first + k] / pixels
+    plane = 0
     for k in range(n):
-        mean[k] += guides[k, i, j]
-    mean[n] += band[i, j]
-    return count
+        for h in range(k + 1):
+            system[k, h] = sums[plane] / pixels - mean[k] * mean[h]
+            system[h, k] = system[k, h]
+            plane += 1
+    for k in range(n):
+        target[k] = sums[plane + k] / pixels - mean[k] * mean[n]
+    return True
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -78,7 +78,7 @@ def _solve(summary: Any, _state: State, **_: Any) -> State:
 def _prior(moments: Moments) -> Prior:
     n = moments.mean.size - 1
     covariance = moments.covariance[:n, :n] if moments.count else np.zeros((n, n))
-    return Prior(regress(moments), _SHRINKAGE * covariance)
+    return Prior(moments.mean, regress(moments), _SHRINKAGE * covariance)
 
 
 def _halo(factors: Mapping[str, int], *, window: int, psf: Psf) -> int:
