@@ -47,7 +47,9 @@ class TestLayout:
         assert with_all_dims(da.isel(time=0, band=0)).dims == ("time", "band", "y", "x")
 
     def test_variables_without_a_place_are_left_out(self) -> None:
-        ds = to_dataset(cube((4, 5))).assign(angle=0.3, SCL=(("y", "x"), np.ones((4, 5), "uint8"), {"flag_values": [0, 1], "flag_meanings": "a b"}))
+        ds = to_dataset(cube((4, 5))).assign(
+            angle=0.3, SCL=(("y", "x"), np.ones((4, 5), "uint8"), {"flag_values": [0, 1], "flag_meanings": "a b"})
+        )
         assert list(to_array(ds).band.values) == ["B02", "B03", "B04", "B08"]
 
     def test_not_a_cube(self) -> None:
@@ -126,7 +128,7 @@ class TestGrid:
         coarse = GeoBox(coarse_shape, Affine(10 * ratio, 0, corner[0], 0, -10 * ratio, corner[1]), "EPSG:32631")
         # Coarse pixels that lie wholly inside the fine grid, one by one.
         inside = [
-            [k for k in range(n) if 0 <= o + k * ratio and o + (k + 1) * ratio <= m]
+            [k for k in range(n) if o + k * ratio >= 0 and o + (k + 1) * ratio <= m]
             for n, o, m in zip(coarse_shape, offset, fine_shape, strict=True)
         ]
         if not all(inside):

@@ -51,7 +51,9 @@ def test_ambiguous_band_is_settled_by_name(s2: xr.DataArray) -> None:
     with pytest.raises(BandNotFoundError, match=r"\['B07', 'B08', 'B8A'\].*bands="):
         xrs.index(bare, "NDVI")
     chosen = xrs.index(bare, "NDVI", bands={"N": "B8A"}).NDVI
-    np.testing.assert_allclose(chosen, ((s2.sel(band="B8A") - s2.sel(band="B04")) / (s2.sel(band="B8A") + s2.sel(band="B04"))), rtol=1e-5)
+    np.testing.assert_allclose(
+        chosen, ((s2.sel(band="B8A") - s2.sel(band="B04")) / (s2.sel(band="B8A") + s2.sel(band="B04"))), rtol=1e-5
+    )
 
 
 def test_values_by_hand(s2: xr.DataArray) -> None:

@@ -8,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, zoom
 
-from xrs.kernels import box_taps, decimate, decimate_adjoint, fill_gaps, gaussian_taps, lowpass, merge_moments, moments_of, reach_of, upsample
+from xrs.kernels import (
+    box_taps,
+    decimate,
+    decimate_adjoint,
+    fill_gaps,
+    gaussian_taps,
+    lowpass,
+    merge_moments,
+    moments_of,
+    reach_of,
+    upsample,
+)
 from xrs.kernels.psf import gaussian_box_taps
 
 sides = st.integers(1, 9)
@@ -60,7 +71,9 @@ def test_interpolation_reproduces_polynomials_at_pixel_centres(kernel: str, orde
         image = np.broadcast_to((coarse.astype("f4") ** power)[:, None], (n, n))[None]
         result = upsample(np.ascontiguousarray(image), ratio, kernel)[0]
         inside = slice(4 * ratio, -4 * ratio)
-        np.testing.assert_allclose(result[inside, inside], np.broadcast_to((fine**power)[:, None], result.shape)[inside, inside], rtol=2e-5)
+        np.testing.assert_allclose(
+            result[inside, inside], np.broadcast_to((fine**power)[:, None], result.shape)[inside, inside], rtol=2e-5
+        )
 
 
 def test_bilinear_agrees_with_scipys_zoom() -> None:
@@ -73,7 +86,9 @@ def test_bilinear_agrees_with_scipys_zoom() -> None:
 def test_a_constant_stays_constant(kernel: str) -> None:
     image = np.full((2, 3, 5), 0.37, np.float32)
     np.testing.assert_allclose(upsample(image, 4, kernel), 0.37, rtol=1e-6)
-    np.testing.assert_allclose(lowpass(np.full((1, 8, 8), 0.37, np.float32), gaussian_taps(0.3, 4), 4, kernel), 0.37, rtol=1e-6)
+    np.testing.assert_allclose(
+        lowpass(np.full((1, 8, 8), 0.37, np.float32), gaussian_taps(0.3, 4), 4, kernel), 0.37, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 4])
@@ -87,7 +102,11 @@ def test_reach_bounds_what_a_coarse_pixel_sees(ratio: int) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(cuts=st.lists(st.integers(1, 399), max_size=6, unique=True), offset=st.sampled_from([0.0, 1e3]), seed=st.integers(0, 50))
+@given(
+    cuts=st.lists(st.integers(1, 399), max_size=6, unique=True),
+    offset=st.sampled_from([0.0, 1e3]),
+    seed=st.integers(0, 50),
+)
 def test_moments_merge_to_those_of_the_whole(cuts: list[int], offset: float, seed: int) -> None:
     x = (_random((3, 20, 20), seed) + np.float32(offset)).reshape(3, 400)
     x[1, 7] = np.nan

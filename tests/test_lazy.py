@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import dask
@@ -43,12 +44,16 @@ GAIN = Pass(
 def _chunks(draw: st.DrawFn, size: int) -> tuple[int, ...]:
     cuts = sorted(draw(st.sets(st.integers(1, size - 1), max_size=4))) if size > 1 else []
     edges = [0, *cuts, size]
-    return tuple(b - a for a, b in zip(edges[:-1], edges[1:], strict=True))
+    return tuple(b - a for a, b in itertools.pairwise(edges))
 
 
 @settings(max_examples=30, deadline=None)
-@given(data=st.data(), height=st.integers(1, 9), width=st.integers(1, 9), gaps=st.floats(0, 0.4), seed=st.integers(0, 99))
-def test_any_cutting_gives_the_same_pixels(data: st.DataObject, height: int, width: int, gaps: float, seed: int) -> None:
+@given(
+    data=st.data(), height=st.integers(1, 9), width=st.integers(1, 9), gaps=st.floats(0, 0.4), seed=st.integers(0, 99)
+)
+def test_any_cutting_gives_the_same_pixels(
+    data: st.DataObject, height: int, width: int, gaps: float, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     coarse = rng.random((2, 2, height, width), dtype=np.float32)
     fine = rng.random((2, 1, 3 * height, 3 * width), dtype=np.float32)
@@ -96,7 +101,9 @@ def test_building_reads_nothing_and_tokens_repeat() -> None:
 
     x = da.map_blocks(block, chunks=((1,), (1,), (8, 8), (8, 8)), dtype="float32", meta=np.empty((0,) * 4, "float32"))
     sources = {"coarse": Source(x), "fine": Source(da.ones((1, 1, 48, 48), chunks=12, dtype="float32"), 3)}
-    made = [map_tiles(_detail, sources, bands=1, factor=3, halo=2, passes=(GAIN,), carriers=("coarse",)) for _ in range(2)]
+    made = [
+        map_tiles(_detail, sources, bands=1, factor=3, halo=2, passes=(GAIN,), carriers=("coarse",)) for _ in range(2)
+    ]
     assert not reads
     assert made[0].name == made[1].name
     made[0].compute(scheduler="sync")

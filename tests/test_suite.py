@@ -28,7 +28,11 @@ ALL = [(f, name) for f in FAMILIES for name in sorted(methods_of(f))]
 BOUND = {"local": 1e-6, "global": 1e-5}
 
 #: Odd edges, one-pixel slivers, whole rows.
-PAN_CHUNKS = [((40, 56), (96,), (7, 17), (24,)), ((33, 62, 1), (31, 65), (24,), (1, 23)), ((96,), (50, 46), (12, 12), (5, 19))]
+PAN_CHUNKS = [
+    ((40, 56), (96,), (7, 17), (24,)),
+    ((33, 62, 1), (31, 65), (24,), (1, 23)),
+    ((96,), (50, 46), (12, 12), (5, 19)),
+]
 
 
 def _series(n: int = 30) -> xr.DataArray:
@@ -141,7 +145,8 @@ class TestPansharpen:
     def test_beats_interpolation_where_the_pan_tells_the_truth(self, name: str) -> None:
         ms, pan, truth = pan_pair(24, RATIO)
         error = {
-            m: float(np.sqrt(((xrs.pansharpen(ms, pan, method=m, psf="box") - truth) ** 2).mean())) for m in (name, "exp")
+            m: float(np.sqrt(((xrs.pansharpen(ms, pan, method=m, psf="box") - truth) ** 2).mean()))
+            for m in (name, "exp")
         }
         assert error[name] < 0.95 * error["exp"]
 

@@ -55,6 +55,10 @@ class TreeAccessor(_Accessor):
 
 def register() -> None:
     """Put ``.rsfuse`` on xarray's objects."""
-    xr.register_dataarray_accessor("rsfuse")(CubeAccessor)
-    xr.register_dataset_accessor("rsfuse")(CubeAccessor)
-    xr.register_datatree_accessor("rsfuse")(TreeAccessor)
+    registrations: list[Callable[[str], Callable[[type], type]]] = [
+        xr.register_dataarray_accessor,
+        xr.register_dataset_accessor,
+        xr.register_datatree_accessor,
+    ]
+    for registration, accessor in zip(registrations, (CubeAccessor, CubeAccessor, TreeAccessor), strict=True):
+        registration("rsfuse")(accessor)

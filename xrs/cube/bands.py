@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -98,7 +99,7 @@ def assign_bands(
     return cube.assign_coords(coords)
 
 
-def _along_band(cube: xr.DataArray | xr.Dataset, name: str, keys: list[str]) -> list:
+def _along_band(cube: xr.DataArray | xr.Dataset, name: str, keys: list[str]) -> list[Any]:
     if isinstance(cube, xr.Dataset):
         return [cube[k].attrs.get(name, cube[k].coords[name].item() if name in cube[k].coords else None) for k in keys]
     if name not in cube.coords:
@@ -120,9 +121,7 @@ def _only(query: str, matches: list[str], keys: list[str]) -> str:
 
 def _nearest(cube: xr.DataArray | xr.Dataset, query: float, keys: list[str]) -> str:
     centres = wavelengths(cube)
-    widths = np.array(
-        [np.nan if v is None else v for v in _along_band(cube, "fwhm", keys)], dtype="float64"
-    )
+    widths = np.array([np.nan if v is None else v for v in _along_band(cube, "fwhm", keys)], dtype="float64")
     if np.isnan(centres).all():
         raise BandNotFoundError(
             f"asked for {query:g} nm, but the bands {keys} have no wavelengths",

@@ -70,7 +70,9 @@ def geobox_of(cube: xr.DataArray | xr.Dataset) -> GeoBox:
         )
     if step_y > 0 or step_x < 0:
         raise GridMismatchError(
-            f"y steps by {step_y:g} and x by {step_x:g}", "y descending and x ascending", "cube.sortby('y', ascending=False)"
+            f"y steps by {step_y:g} and x by {step_x:g}",
+            "y descending and x ascending",
+            "cube.sortby('y', ascending=False)",
         )
     transform = Affine(step_x, 0, x[0] - step_x / 2, 0, step_y, y[0] - step_y / 2)
     return GeoBox((y.size, x.size), transform, crs_of(cube))
@@ -200,7 +202,8 @@ def describe(geobox: GeoBox) -> str:
     """One line that names a grid: CRS, pixel size, shape and top-left corner."""
     grid = geobox.affine
     crs = "no CRS" if geobox.crs is None else _crs_name(geobox.crs)
-    return f"[{crs}, {grid.a:g} x {abs(grid.e):g}, {geobox.shape[0]} by {geobox.shape[1]}, corner ({grid.c:.10g}, {grid.f:.10g})]"
+    height, width = geobox.shape
+    return f"[{crs}, {grid.a:g} x {abs(grid.e):g}, {height} by {width}, corner ({grid.c:.10g}, {grid.f:.10g})]"
 
 
 def _crs_name(crs: CRS) -> str:

@@ -11,7 +11,16 @@ import xarray as xr
 from xrs.cube.bands import BAND_COORDS, is_flag
 from xrs.errors import LayoutError, RadiometryError, TimeAxisError
 
-__all__ = ["DIMS", "check_reflectance", "check_time", "is_lazy", "plausible_reflectance", "to_array", "to_dataset", "with_all_dims"]
+__all__ = [
+    "DIMS",
+    "check_reflectance",
+    "check_time",
+    "is_lazy",
+    "plausible_reflectance",
+    "to_array",
+    "to_dataset",
+    "with_all_dims",
+]
 
 DIMS = ("time", "band", "y", "x")
 
@@ -28,8 +37,8 @@ def to_array(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
     ----------
     cube : xarray.DataArray or xarray.Dataset
         A DataArray with ``y`` and ``x`` and, if it has them, ``time`` and ``band``; or a Dataset
-        with a variable for each band, or with a single one that has dim ``band``. Variables without ``y`` and ``x`` and those with CF flags
-        (quality layers) are left out.
+        with a variable for each band, or with a single one that has dim ``band``. Variables without
+        ``y`` and ``x`` and those with CF flags (quality layers) are left out.
 
     Returns
     -------
@@ -216,4 +225,3 @@ def _band_coords(bands: dict[str, xr.DataArray]) -> dict[str, xr.Variable]:
 
 def _is_missing(value: object) -> bool:
     return value == "" or (isinstance(value, float) and np.isnan(value))
-

@@ -35,7 +35,7 @@ def _match(cube: xr.DataArray | xr.Dataset, name: str) -> str:
     keys = band_keys(cube)
     if name in keys:
         return name
-    known = spyndex.bands[name] if name in spyndex.bands else None
+    known = spyndex.bands.get(name)
     if known is None:
         raise BandNotFoundError(f"no band {name!r} among {keys}", f"a band with the key {name!r}", _remedy(name))
     for common in (known.common_name, _EO_NAMES.get(name)):

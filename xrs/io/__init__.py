@@ -1,1 +1,1 @@
-""""""
+"""STAC catalogues in, Zarr data products out."""

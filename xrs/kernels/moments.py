@@ -79,7 +79,7 @@ def merge_moments(one: Moments, other: Moments) -> Moments:
     )
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"}, error_model="numpy")
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nnan", "nsz"}, error_model="numpy")
 def _sums(flat, shift):  # type: ignore[no-untyped-def]
     k, n = flat.shape
     total = np.zeros(k)

@@ -142,24 +142,50 @@ def _decimate_band(fine, taps, ratio, out):  # type: ignore[no-untyped-def]
     height, width = fine.shape
     n = taps.size
     start = -((n - ratio) // 2)
+    left = -start if start < 0 else 0
     row = np.empty(width, np.float32)
     padded = np.empty(width + n, np.float32)
     for i in range(out.shape[0]):
         row[:] = 0.0
-        for t in range(n):
-            y = _mirror(i * ratio + start + t, height)
-            w = taps[t]
+        top = i * ratio + start
+        # Four rows at once: a quarter of the traffic to and from the sum.
+        whole = n - n % 4
+        for t in range(0, whole, 4):
+            w0, w1, w2, w3 = taps[t], taps[t + 1], taps[t + 2], taps[t + 3]
+            r0, r1 = fine[_mirror(top + t, height)], fine[_mirror(top + t + 1, height)]
+            r2, r3 = fine[_mirror(top + t + 2, height)], fine[_mirror(top + t + 3, height)]
             for x in range(width):
-                row[x] += w * fine[y, x]
-        left = -start if start < 0 else 0
-        for x in range(padded.size):
-            padded[x] = row[_mirror(x - left, width)]
-        for j in range(out.shape[1]):
-            acc = np.float32(0.0)
-            base = j * ratio + start + left
-            for t in range(n):
-                acc += taps[t] * padded[base + t]
-            out[i, j] = acc
+                row[x] += w0 * r0[x] + w1 * r1[x] + (w2 * r2[x] + w3 * r3[x])
+        for t in range(whole, n):
+            w = taps[t]
+            r = fine[_mirror(top + t, height)]
+            for x in range(width):
+                row[x] += w * r[x]
+        _mirror_row(row, left, padded)
+        target = out[i]
+        target[:] = 0.0
+        for t in range(n):
+            first = start + left + t
+            if ratio == 1:
+                _add_scaled(padded[first : first + target.size], taps[t], target)
+            else:
+                _add_scaled(padded[first::ratio], taps[t], target)
+
+
+@njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+def _add_scaled(source, weight, target):  # type: ignore[no-untyped-def]
+    for j in range(target.size):
+        target[j] += weight * source[j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _mirror_row(row, margin, padded):  # type: ignore[no-untyped-def]
+    """Copy a row to where its first pixel has index ``margin``, and reflect it into what is left at either end."""
+    padded[margin : margin + row.size] = row
+    for x in range(margin):
+        padded[x] = row[_mirror(x - margin, row.size)]
+    for x in range(margin + row.size, padded.size):
+        padded[x] = row[_mirror(x - margin, row.size)]
 
 
 @njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
@@ -190,8 +216,7 @@ def _upsample_band(coarse, weights, first, ratio, out):  # type: ignore[no-untyp
     padded = np.empty(width + 2 * margin, np.float32)
     phase = np.empty(width, np.float32)
     for i in range(height):
-        for x in range(padded.size):
-            padded[x] = coarse[i, _mirror(x - margin, width)]
+        _mirror_row(coarse[i], margin, padded)
         widen_row(padded, weights, first, ratio, margin, phase, rows[margin + i])
     for i in range(margin):
         rows[i] = rows[margin + _mirror(i - margin, height)]
@@ -210,11 +235,14 @@ def widen_row(padded, weights, first, ratio, margin, phase, out):  # type: ignor
         phase[:] = 0.0
         for t in range(n):
             w = weights[p, t]
+            # A slice, since an index that might be negative would keep the loop from vectorising.
             start = margin + first[p] + t
+            source = padded[start : start + width]
             for j in range(width):
-                phase[j] += w * padded[start + j]
+                phase[j] += w * source[j]
+        target = out[p::ratio]
         for j in range(width):
-            out[j * ratio + p] = phase[j]
+            target[j] = phase[j]
 
 
 @njit(nogil=True, cache=True, fastmath=True, error_model="numpy")

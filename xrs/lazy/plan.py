@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -204,16 +205,15 @@ def _largest_side(pixels: float, margin: int) -> int:
 
 def _intervals(sizes: Sequence[int]) -> tuple[Interval, ...]:
     edges = np.concatenate([[0], np.cumsum(sizes)]).tolist()
-    return tuple((a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a)
+    return tuple((a, b) for a, b in itertools.pairwise(edges) if b > a)
 
 
 def _spans(sizes: Sequence[int], factor: int, total: int, side: int, block: int) -> tuple[Interval, ...]:
     """Tile bounds: chunk edges moved down to whole coarsest pixels (or blocks), long spans cut evenly."""
     unit = max(block, 1)
-    edges = {int(e) // factor // unit * unit for e in np.cumsum(sizes)[:-1]} | {0, total}
-    edges = sorted(e for e in edges if 0 <= e <= total)
-    spans = []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    edges = sorted({int(e) // factor // unit * unit for e in np.cumsum(sizes)[:-1]} | {0, total})
+    spans: list[Interval] = []
+    for a, b in itertools.pairwise(edges):
         parts = -(-(b - a) // max(side // unit * unit, unit))
         step = -(-(b - a) // parts // unit) * unit if parts > 1 else b - a
         step = max(step, unit) if parts > 1 else step
@@ -227,8 +227,9 @@ def _warn_large_chunks(sources: Mapping[str, Source], bound: int) -> None:
             largest = math.prod(max(c) for c in source.chunks) * source.array.dtype.itemsize
             if largest > 2 * bound:
                 warnings.warn(
-                    f"chunks of {name!r} take up to {largest / 2**20:.0f} MiB, more than the {bound / 2**20:.0f} MiB of "
-                    "a task (dask configuration 'xrs.task-memory'): tiles are cut smaller, but each reads whole chunks; "
+                    f"chunks of {name!r} take up to {largest / 2**20:.0f} MiB, more than the {bound / 2**20:.0f} MiB "
+                    "of a task (dask configuration 'xrs.task-memory'): tiles are cut smaller, but each reads whole "
+                    "chunks; "
                     "rechunk where the data are opened",
                     UserWarning,
                     stacklevel=4,

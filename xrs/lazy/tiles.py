@@ -97,8 +97,8 @@ def map_tiles(
     for tile in plan.tiles():
         t, i, j = tile.position
         windows, refs = _window_refs(arrays, reader, tile)
-        states = state_keys.get(t)
-        graph[key, t, 0, i, j] = Task((key, t, 0, i, j), runner, tile, windows, states and TaskRef(states), *refs)
+        state = _ref(state_keys.get(t))
+        graph[key, t, 0, i, j] = Task((key, t, 0, i, j), runner, tile, windows, state, *refs)
     inputs += list(arrays.values())
     return _dask_array(key, graph, inputs, plan.chunks(bands, factor))
 
@@ -112,6 +112,7 @@ def reduce_tiles(
     shape: tuple[int, ...],
     halo: int = 0,
     block: int = 0,
+    fill: bool = True,
     params: Mapping[str, Any] | None = None,
     dtype: Any = np.float64,
     name: str = "reduce",
@@ -121,12 +122,14 @@ def reduce_tiles(
     Parameters
     ----------
     summarise : callable
-        ``(tile, state, **params) -> summary``; ``state`` is an empty mapping. Gaps are filled in
-        ``tile.arrays``; ``tile.valid`` tells where.
+        ``(tile, state, **params) -> summary``; ``state`` is an empty mapping.
     merge : callable
         ``(summary, summary) -> summary``.
     finish : callable
         ``(summary, state, **params) -> array`` of shape ``shape``.
+    fill : bool
+        Whether gaps are filled from their neighbourhood in ``tile.arrays`` (which reads a wider margin);
+        else they hold zeros. ``tile.valid`` tells where they are.
     sources, halo, block, params, name
         As in :func:`map_tiles`.
 
@@ -135,9 +138,10 @@ def reduce_tiles(
     numpy.ndarray or dask.array.Array, (time, *shape)
     """
     params = dict(params or {})
-    plan = make_plan(sources, bands=0, factor=1, margin=2 * halo, block=block)
-    reader = Reader({n: s.factor for n, s in sources.items()}, halo, 2 * halo)
-    one = Pass(summarise, merge, finish)
+    margin = 2 * halo if fill else halo
+    plan = make_plan(sources, bands=0, factor=1, margin=margin, block=block)
+    reader = Reader({n: s.factor for n, s in sources.items()}, halo, margin)
+    one = Pass(summarise, merge, finish)  # type: ignore[arg-type]  # a last pass may solve to an array
     if not any(s.is_lazy for s in sources.values()):
         states = _eager_states(sources, plan, reader, (one,), params, skip_unseen=False)
         finished = [value for t in range(len(plan.time)) for value in states[t]]
@@ -312,6 +316,10 @@ def _as_dask(sources: Mapping[str, Source]) -> dict[str, da.Array]:
     return {n: s.array if s.is_lazy else da.from_array(s.array, chunks=-1) for n, s in sources.items()}
 
 
+def _ref(key: Any) -> TaskRef | None:
+    return None if key is None else TaskRef(key)
+
+
 def _window_refs(
     arrays: Mapping[str, da.Array], reader: Reader, tile: TileSpec
 ) -> tuple[dict[str, Window], list[TaskRef]]:
@@ -320,7 +328,9 @@ def _window_refs(
     return windows, refs
 
 
-def _dask_array(key: str, graph: dict[Any, Any], inputs: Sequence[da.Array], chunks: Any, dtype: Any = np.float32) -> Any:
+def _dask_array(
+    key: str, graph: dict[Any, Any], inputs: Sequence[da.Array], chunks: Any, dtype: Any = np.float32
+) -> Any:
     layers = HighLevelGraph.from_collections(key, graph, dependencies=inputs)
     return da.Array(layers, key, chunks=chunks, dtype=dtype, meta=np.empty((0,) * len(chunks), dtype))
 
@@ -341,28 +351,29 @@ def _add_pass(
     runner = _Summarise(reader, one.summarise, params, skip_unseen)
     partial: dict[int, list[Any]] = {}
     for tile in plan.tiles():
-        t = tile.position[0]
-        key = (f"{prefix}-part", *tile.position)
+        state = _ref(earlier.get(tile.position[0]))
+        part = (f"{prefix}-part", *tile.position)
         windows, refs = _window_refs(arrays, reader, tile)
-        states = earlier.get(t)
-        graph[key] = Task(key, runner, tile, windows, states and TaskRef(states), *refs)
-        partial.setdefault(t, []).append(key)
+        graph[part] = Task(part, runner, tile, windows, state, *refs)
+        partial.setdefault(tile.position[0], []).append(part)
     done = {}
-    for t, keys in partial.items():
-        level = 0
-        while len(keys) > _MERGE_WIDTH:
-            groups = [keys[i : i + _MERGE_WIDTH] for i in range(0, len(keys), _MERGE_WIDTH)]
-            keys = []
-            for n, group in enumerate(groups):
-                key = (f"{prefix}-merge", t, level, n)
-                graph[key] = Task(key, _Merge(one.merge), *map(TaskRef, group))
-                keys.append(key)
-            level += 1
-        key = (f"{prefix}-state", t)
-        states = earlier.get(t)
-        graph[key] = Task(key, _Solve(one, params), states and TaskRef(states), *map(TaskRef, keys))
-        done[t] = key
+    for t, parts in partial.items():
+        merged = _add_merges(graph, f"{prefix}-merge", t, parts, one)
+        done[t] = (f"{prefix}-state", t)
+        graph[done[t]] = Task(done[t], _Solve(one, params), _ref(earlier.get(t)), *map(TaskRef, merged))
     return done
+
+
+def _add_merges(graph: dict[Any, Any], prefix: str, t: int, parts: list[Any], one: Pass) -> list[Any]:
+    """Merge summaries level by level until one task can take what is left."""
+    level = 0
+    while len(parts) > _MERGE_WIDTH:
+        keys = [(prefix, t, level, n) for n in range(-(-len(parts) // _MERGE_WIDTH))]
+        for n, key in enumerate(keys):
+            group = parts[n * _MERGE_WIDTH : (n + 1) * _MERGE_WIDTH]
+            graph[key] = Task(key, _Merge(one.merge), *map(TaskRef, group))
+        parts, level = keys, level + 1
+    return parts
 
 
 @dataclass(frozen=True)

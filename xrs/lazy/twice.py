@@ -30,7 +30,8 @@ def _copy(array: da.Array, token: str) -> da.Array:
     names = {key: clone_key(key, token) for key, node in graph.items() if not _is_data(node, graph)}
     if any(key not in names for key in flatten(array.__dask_keys__())):
         return array
-    renamed = {names.get(k, k): node.substitute(names, key=names[k]) if k in names else node for k, node in graph.items()}
+    renamed = {k: node for k, node in graph.items() if k not in names}
+    renamed |= {new: graph[old].substitute(names, key=new) for old, new in names.items()}
     return _array(array, clone_key(array.name, token), renamed)
 
 

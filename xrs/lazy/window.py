@@ -57,7 +57,8 @@ def tile_of(
     windows: Mapping[str, Float32], factors: Mapping[str, int], *, halo: int, margin: int, origin: tuple[int, int]
 ) -> Tile:
     """A tile of one date from windows (band, y, x) read with ``margin``; gaps filled, cut back to ``halo``."""
-    arrays, valid = {}, {}
+    arrays: dict[str, Float32] = {}
+    valid: dict[str, Bool | None] = {}
     for name, image in windows.items():
         seen = _seen(image)
         cut = (margin - halo) * factors[name]

@@ -58,7 +58,7 @@ class Tile:
     def seen(self, name: str) -> NDArray[np.bool_] | None:
         """Where every band of an observation was seen, without halo (y, x); None if everywhere."""
         valid = self.valid[name]
-        return None if valid is None else self.core(name, valid).all(axis=0)
+        return None if valid is None else np.asarray(self.core(name, valid).all(axis=0))
 
 
 @dataclass(frozen=True)

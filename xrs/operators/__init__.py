@@ -1,1 +1,1 @@
-""""""
+"""The public functions: check, look the method up, hand it to `lazy`, label the result."""

@@ -49,7 +49,8 @@ def common_dates(observations: Mapping[str, xr.DataArray]) -> dict[str, xr.DataA
     (first, one), *others = dated.items()
     for role, other in others:
         if one.sizes["time"] != other.sizes["time"] or not _equal_times(one, other):
-            only = np.setxor1d(one["time"].values, other["time"].values) if _both_have_times(one, other) else []
+            both = _both_have_times(one, other)
+            only = np.setxor1d(one["time"].values, other["time"].values) if both else np.array([])
             raise TimeAxisError(
                 f"{first} has {one.sizes['time']} dates and {role} {other.sizes['time']}"
                 + (f"; only in one of them: {only[:3]}" if len(only) else ""),

@@ -182,9 +182,7 @@ def _sharpen_cases(cube: Any, sensor: str | Sensor | None, psf: Any) -> list[_Ca
     return [_sharpen_case(finest, name, group, sensor, psf) for name, group in coarse.items()]
 
 
-def _sharpen_case(
-    finest: xr.DataArray, name: str, group: xr.DataArray, sensor: str | Sensor | None, psf: Any
-) -> _Case:
+def _sharpen_case(finest: xr.DataArray, name: str, group: xr.DataArray, sensor: str | Sensor | None, psf: Any) -> _Case:
     low, guide, truth = (part.compute() for part in wald(group, finest, sensor=sensor, psf=psf))
     keys = band_keys(truth)
 

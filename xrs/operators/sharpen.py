@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -99,9 +100,7 @@ def sharpen(
     )
     keys = xr.concat([_band_labels(cropped[name]) for name in coarse], dim="band")
     like = cropped["fine"].isel(band=[0] * keys.sizes["band"]).drop_vars(list(_BAND_VARS), errors="ignore")
-    sharpened = label(
-        data, like.assign_coords(keys.coords), geobox, method=record, family="sharpen", params=params
-    )
+    sharpened = label(data, like.assign_coords(keys.coords), geobox, method=record, family="sharpen", params=params)
     return _in_order(to_dataset(cropped["fine"]), to_dataset(sharpened))
 
 
@@ -125,7 +124,7 @@ def _groups(cube: Groups) -> dict[str, xr.DataArray]:
             "a DataTree (or mapping) with a group for each grid",
             "xr.DataTree.from_dict({'r10m': ..., 'r20m': ...})",
         )
-    arrays = {name: to_array(group) for name, group in found.items() if isinstance(group, xr.DataArray) or band_keys(group)}
+    arrays = {n: to_array(group) for n, group in found.items() if isinstance(group, xr.DataArray) or band_keys(group)}
     if len(arrays) < 2:
         raise LayoutError(
             f"found {len(arrays)} group(s) with bands: {list(arrays)}",
@@ -163,7 +162,7 @@ def _common_area(
     # The coarsest first: the area left is whole pixels of it, and so of all others that nest. A second
     # round, since a finer group that covers less may have cropped the area again.
     for _ in range(2):
-        for name in reversed(coarse):
+        for name in reversed(list(coarse)):
             nesting = nest(geobox_of(finest), geobox_of(coarse[name]))
             finest = finest.isel(nesting.fine_window)
             cropped[name], ratios[name] = coarse[name].isel(nesting.coarse_window), nesting.ratio
@@ -204,9 +203,9 @@ def _band_labels(group: xr.DataArray) -> xr.DataArray:
 
 
 def _in_order(fine: xr.Dataset, sharpened: xr.Dataset) -> xr.Dataset:
-    merged = fine.assign(sharpened.data_vars)
+    merged = fine.assign({str(name): band for name, band in sharpened.data_vars.items()})
     merged.attrs = dict(sharpened.attrs)
     centres = dict(zip(band_keys(merged), wavelengths(merged), strict=True))
-    if any(c != c for c in centres.values()):
+    if any(math.isnan(centre) for centre in centres.values()):
         return merged
-    return merged[sorted(centres, key=lambda key: (centres[key], key))]
+    return merged[sorted(centres, key=lambda key: (centres[str(key)], str(key)))]

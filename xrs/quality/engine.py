@@ -107,6 +107,7 @@ def measure(
         sources,
         shape=(sum(sizes),),
         halo=halo,
+        fill=False,
         params={**params, "needs": needs, "names": tuple(m.name for m in metrics)},
         name="quality",
     )

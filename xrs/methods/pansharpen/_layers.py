@@ -111,10 +111,11 @@ def layer_moments(layers: Layers, valid: Bool | None = None) -> Moments:
     shift = np.concatenate([_typical(layers.coarse), _typical(layers.fine)])
     mask = np.empty((0, 0), np.bool_) if valid is None else np.ascontiguousarray(valid)
     count, total, products, low, high = _moments(rows, layers.fine, taps, first, reach, mask, shift)
-    if count == 0:
-        return Moments(0.0, np.zeros_like(total), np.zeros_like(products), low, high)
-    gap = total / count
-    return Moments(float(count), shift + gap, products - count * np.outer(gap, gap), low, high)
+    products += np.tril(products, -1).T
+    gap = total / max(count, 1)
+    extremes = low.min(axis=1).astype(np.float64), high.max(axis=1).astype(np.float64)
+    mean = shift + gap if count else np.zeros_like(gap)
+    return Moments(float(count), mean, products - count * np.outer(gap, gap), *extremes)
 
 
 def _stack(images: list[Any]) -> Float32:
@@ -181,7 +182,7 @@ def _mix(rows, fine, taps, first, reach, weights, out):  # type: ignore[no-untyp
                 _sum(buffer, weights[b], right - left, out[b, y, left:right])
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "arcp"}, error_model="numpy")
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "arcp", "nnan", "nsz"}, error_model="numpy")
 def _modulate(rows, fine, taps, first, reach, numerator, denominator, offset, least, out):  # type: ignore[no-untyped-def]
     width = fine.shape[2]
     buffer = np.empty((rows.shape[0] + fine.shape[0], _COLUMNS), np.float32)
@@ -207,14 +208,15 @@ def _modulate(rows, fine, taps, first, reach, numerator, denominator, offset, le
                     target[x] = max(band[x] - h, least) * above[x] + h
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"}, error_model="numpy")
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nnan", "nsz"}, error_model="numpy")
 def _moments(rows, fine, taps, first, reach, valid, shift):  # type: ignore[no-untyped-def]
     width = fine.shape[2]
     layers = rows.shape[0] + fine.shape[0]
     total = np.zeros(layers)
     products = np.zeros((layers, layers))
-    low = np.full(layers, np.inf)
-    high = np.full(layers, -np.inf)
+    # Extremes by column: reductions of them to one number would not vectorise.
+    low = np.full((layers, _COLUMNS), np.float32(np.inf))
+    high = np.full((layers, _COLUMNS), np.float32(-np.inf))
     buffer = np.empty((layers, _COLUMNS), np.float32)
     centred = np.empty((layers, _COLUMNS))
     some = valid.size > 0
@@ -226,10 +228,9 @@ def _moments(rows, fine, taps, first, reach, valid, shift):  # type: ignore[no-u
             if some:
                 m = _keep(buffer, valid[y, left : left + m])
             count += m
-            _add(buffer, m, shift, centred, total, products, low, high)
-    for i in range(layers):
-        for j in range(i):
-            products[j, i] = products[i, j]
+            for k in range(layers):
+                total[k] += _centre(buffer[k, :m], shift[k], centred[k, :m], low[k, :m], high[k, :m])
+            _multiply(centred, m, products)
     return count, total, products, low, high
 
 
@@ -245,27 +246,29 @@ def _keep(buffer, valid):  # type: ignore[no-untyped-def]
     return kept
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"}, error_model="numpy")
-def _add(buffer, m, shift, centred, total, products, low, high):  # type: ignore[no-untyped-def]
-    for i in range(buffer.shape[0]):
-        s = 0.0
-        lo = np.float32(np.inf)
-        hi = np.float32(-np.inf)
-        for x in range(m):
-            v = buffer[i, x]
-            lo = min(lo, v)
-            hi = max(hi, v)
-            d = v - shift[i]
-            centred[i, x] = d
-            s += d
-        total[i] += s
-        low[i] = min(low[i], lo)
-        high[i] = max(high[i], hi)
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nnan", "nsz"}, error_model="numpy")
+def _centre(layer, shift, centred, low, high):  # type: ignore[no-untyped-def]
+    """Subtract the shift, keep the extremes; the sum of what is left."""
+    total = 0.0
+    for x in range(layer.size):
+        v = layer[x]
+        low[x] = min(low[x], v)
+        high[x] = max(high[x], v)
+        d = v - shift
+        centred[x] = d
+        total += d
+    return total
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nnan", "nsz"}, error_model="numpy")
+def _multiply(centred, m, products):  # type: ignore[no-untyped-def]
+    """Add the products of all pairs of layers to the lower triangle."""
+    for i in range(centred.shape[0]):
         for j in range(i + 1):
-            s = 0.0
+            total = 0.0
             for x in range(m):
-                s += centred[i, x] * centred[j, x]
-            products[i, j] += s
+                total += centred[i, x] * centred[j, x]
+            products[i, j] += total
 
 
 _ONE = np.float32(1.0)
