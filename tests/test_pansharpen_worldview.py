@@ -81,7 +81,7 @@ def test_best_is_good_enough(worldview, degraded):
 
 
 def test_scene_is_on_the_nested_phase(worldview):
-    """The pan, decimated after shifts by whole and half pixels, explains the bands best without one."""
+    """The pan, decimated after shifts by a pixel, explains the bands best without one."""
     ms, pan = worldview
     inner = np.s_[8:-8, 8:-8]
     design = np.column_stack([*(band[inner].ravel() for band in ms), np.ones(ms[0][inner].size)]).astype(np.float64)
@@ -96,4 +96,4 @@ def test_scene_is_on_the_nested_phase(worldview):
         low -= low.mean()
         return 1 - np.sum((basis.T @ low) ** 2) / (low @ low)
 
-    assert min(((unexplained(y, x), y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)))[1:] == (0, 0)
+    assert min((unexplained(y, x), y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))[1:] == (0, 0)

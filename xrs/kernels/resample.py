@@ -148,7 +148,6 @@ def _decimate_band(fine, taps, ratio, out):  # type: ignore[no-untyped-def]
     for i in range(out.shape[0]):
         row[:] = 0.0
         top = i * ratio + start
-        # Four rows at once: a quarter of the traffic to and from the sum.
         whole = n - n % 4
         for t in range(0, whole, 4):
             w0, w1, w2, w3 = taps[t], taps[t + 1], taps[t + 2], taps[t + 3]
@@ -157,10 +156,7 @@ def _decimate_band(fine, taps, ratio, out):  # type: ignore[no-untyped-def]
             for x in range(width):
                 row[x] += w0 * r0[x] + w1 * r1[x] + (w2 * r2[x] + w3 * r3[x])
         for t in range(whole, n):
-            w = taps[t]
-            r = fine[_mirror(top + t, height)]
-            for x in range(width):
-                row[x] += w * r[x]
+            _add_scaled(fine[_mirror(top + t, height)], taps[t], row)
         _mirror_row(row, left, padded)
         target = out[i]
         target[:] = 0.0
@@ -249,17 +245,15 @@ def widen_row(padded, weights, first, ratio, margin, phase, out):  # type: ignor
 def blend_rows(rows, top, weights, left, right, out):  # type: ignore[no-untyped-def]
     """Weighted sum of the rows from ``top`` on, columns ``left`` to ``right``, into the beginning of ``out``."""
     width = right - left
-    if weights.size == 4:
-        # The default kernel in one sweep: half the traffic of the general case.
+    out[:width] = 0.0
+    done = 0
+    if weights.size >= 4:
+        # Four rows at once: a quarter of the traffic to and from the sum.
         w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
         r0, r1 = rows[top, left:right], rows[top + 1, left:right]
         r2, r3 = rows[top + 2, left:right], rows[top + 3, left:right]
         for x in range(width):
             out[x] = w0 * r0[x] + w1 * r1[x] + (w2 * r2[x] + w3 * r3[x])
-        return
-    out[:width] = 0.0
-    for t in range(weights.size):
-        w = weights[t]
-        r = rows[top + t, left:right]
-        for x in range(width):
-            out[x] += w * r[x]
+        done = 4
+    for t in range(done, weights.size):
+        _add_scaled(rows[top + t, left:right], weights[t], out[:width])

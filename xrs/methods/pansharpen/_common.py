@@ -23,7 +23,7 @@ _COLLINEAR = 1e-10
 
 KERNEL = Param(
     "kernel",
-    "cubic",
+    "lanczos",
     "how images on the coarse grid are interpolated",
     "'nearest', 'bilinear', 'cubic' or 'lanczos'",
     lambda value: value in ("nearest", "bilinear", "cubic", "lanczos"),

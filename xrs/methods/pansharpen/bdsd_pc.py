@@ -66,7 +66,9 @@ def _nonnegative(gram: Float64, target: Float64) -> Float64:
     """Non-negative least squares from the normal equations ``gram x = target``."""
     from scipy.optimize import nnls
 
-    scale = np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
+    if not gram.any():
+        return np.zeros(len(gram))
+    scale = np.where(np.diag(gram) > 0, np.sqrt(np.diag(gram)), 1.0)
     values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
     keep = values > values[-1] * 1e-12
     root = np.sqrt(values[keep])
