@@ -80,7 +80,7 @@ METHOD = Method(
     differs=(
         "The point semivariogram is an exponential without nugget; only its range is searched (70 values), since its "
         "sill cancels in the weights. Pairs across the scene's edge meet the mirrored scene. Degraded again, it "
-        "gives the input exactly for block means; where point spreads overlap, neighbouring windows disagree by little: "
+        "gives the input exactly for block means; where point spreads overlap, neighbouring windows disagree: "
         "7e-5 of reflectance in the root mean square on a Sentinel-2 scene, 2e-3 at most."
     ),
 )
