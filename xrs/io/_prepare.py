@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from xrs.cube import DIMS, assign_geobox, check_time, geobox_of, package_version
+from xrs.cube import DIMS, assign_geobox, check_time, geobox_of, is_lazy, package_version
 from xrs.errors import LayoutError
 from xrs.io._geozarr import overview_geobox
 
@@ -92,8 +92,9 @@ def is_cube(variable: xr.DataArray) -> bool:
 
 def _as_dataset(cube: xr.DataArray | xr.Dataset) -> xr.Dataset:
     if isinstance(cube, xr.DataArray):
-        name = str(cube.name or "data")
-        return cube.rename("data" if name in cube.coords else name).to_dataset()
+        # Xarray names an unnamed lazy array after its graph.
+        unnamed = cube.name is None or cube.name in cube.coords or (is_lazy(cube) and cube.name == cube.data.name)
+        return cube.to_dataset(name="data" if unnamed else str(cube.name))
     if not isinstance(cube, xr.Dataset):
         raise LayoutError(
             f"found a {type(cube).__name__}", "a DataArray or a Dataset",

@@ -191,7 +191,7 @@ def _layout(
                 "shards that are whole chunks",
                 f"shards={{{dim!r}: {inner[dim] * max(2, size // inner[dim])}}}",
             )
-        chunk, shard = _axis(n, step, n_base <= size, aims[dim], inner.get(dim))
+        chunk, shard = _axis(n, step, n_base <= size or n <= step, aims[dim], inner.get(dim))
         chunks.append(chunk)
         shards.append(shard)
     return Layout(coarse, tuple(chunks), tuple(shards))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -98,7 +99,7 @@ def keys_below(store: Store, prefix: str = "") -> list[str]:
     root = local_root(store)
     if root is not None and not (root / prefix).is_dir():
         return []
-    return sorted(sync(_all(store.list_prefix(prefix))))
+    return sorted(sync(_all(partial(store.list_prefix, prefix))))
 
 
 def names_in(store: Store) -> set[str]:
@@ -106,7 +107,7 @@ def names_in(store: Store) -> set[str]:
     root = local_root(store)
     if root is not None:
         return {entry.name for entry in root.iterdir()} if root.is_dir() else set()
-    return {str(name).strip("/") for name in sync(_all(store.list_dir("")))}
+    return {str(name).strip("/") for name in sync(_all(partial(store.list_dir, "")))}
 
 
 def sweep_partial(store: Store) -> None:
@@ -127,5 +128,6 @@ async def _delete(store: Store, key: str) -> None:
         await store.delete(key)
 
 
-async def _all(names: AsyncIterator[Any]) -> list[Any]:
-    return [name async for name in names]
+async def _all(names: Callable[[], AsyncIterator[Any]]) -> list[Any]:
+    # Some stores need the running loop already where the iterator is made.
+    return [name async for name in names()]
