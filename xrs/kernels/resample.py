@@ -245,9 +245,10 @@ def widen_row(padded, weights, first, ratio, margin, phase, out):  # type: ignor
 def blend_rows(rows, top, weights, left, right, out):  # type: ignore[no-untyped-def]
     """Weighted sum of the rows from ``top`` on, columns ``left`` to ``right``, into the beginning of ``out``."""
     width = right - left
-    out[:width] = 0.0
     done = 0
-    if weights.size >= 4:
+    if weights.size < 4:
+        out[:width] = 0.0
+    else:
         # Four rows at once: a quarter of the traffic to and from the sum.
         w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
         r0, r1 = rows[top, left:right], rows[top + 1, left:right]

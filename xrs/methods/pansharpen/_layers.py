@@ -182,7 +182,16 @@ def _mix(rows, fine, taps, first, reach, weights, out):  # type: ignore[no-untyp
                 _sum(buffer, weights[b], right - left, out[b, y, left:right])
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "arcp", "nnan", "nsz"}, error_model="numpy")
+@njit(nogil=True, cache=True, fastmath={"arcp", "nnan", "nsz"}, error_model="numpy")
+def _divide(above, below, width):  # type: ignore[no-untyped-def]
+    """Ratios in place of numerators, one where there is nothing to divide by."""
+    for x in range(width):
+        bright = below[x] > _FLOOR
+        ratio = above[x] / (below[x] if bright else _ONE)
+        above[x] = ratio if bright else _ONE
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nnan", "nsz"}, error_model="numpy")
 def _modulate(rows, fine, taps, first, reach, numerator, denominator, offset, least, out):  # type: ignore[no-untyped-def]
     width = fine.shape[2]
     buffer = np.empty((rows.shape[0] + fine.shape[0], _COLUMNS), np.float32)
@@ -198,9 +207,7 @@ def _modulate(rows, fine, taps, first, reach, numerator, denominator, offset, le
                 if b == 0 or not shared:
                     _sum(buffer, numerator[min(b, numerator.shape[0] - 1)], m, above)
                     _sum(buffer, denominator[min(b, denominator.shape[0] - 1)], m, below)
-                    for x in range(m):
-                        ratio = above[x] / below[x]
-                        above[x] = ratio if below[x] > _FLOOR else _ONE
+                    _divide(above, below, m)
                 target = out[b, y, left:right]
                 band = buffer[b]
                 h = offset[b]
