@@ -27,7 +27,9 @@ def texture(shape: tuple[int, ...], seed: int = 0, smooth: float = 2.0) -> np.nd
     return (0.3 + 0.08 * noise + 0.01 * rng.standard_normal(shape)).clip(0.02, 0.9).astype("float32")
 
 
-def grid(shape: tuple[int, int], size: float, crs: str | None = "EPSG:32631", corner: tuple[float, float] = (5e5, 5.6e6)) -> GeoBox:
+def grid(
+    shape: tuple[int, int], size: float, crs: str | None = "EPSG:32631", corner: tuple[float, float] = (5e5, 5.6e6)
+) -> GeoBox:
     return GeoBox(shape, Affine(size, 0, corner[0], 0, -size, corner[1]), crs)
 
 
@@ -50,13 +52,17 @@ def cube(
         values = (0.7 * common + 0.3 * own).astype("float32")
         values = values if times else values[0]
     da = xr.DataArray(values, dims=dims)
-    da = assign_bands(da, list(table), common_name=[t[0] for t in table.values()], wavelength=[t[1] for t in table.values()])
+    da = assign_bands(
+        da, list(table), common_name=[t[0] for t in table.values()], wavelength=[t[1] for t in table.values()]
+    )
     if times:
         da = da.assign_coords(time=pd.date_range("2024-04-01", periods=times, freq="5D"))
     return assign_geobox(da, grid(shape, size, crs))
 
 
-def pan_pair(n: int = 24, ratio: int = 4, times: int = 0, m: int | None = None, seed: int = 0) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+def pan_pair(
+    n: int = 24, ratio: int = 4, times: int = 0, m: int | None = None, seed: int = 0
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
     """Coarse bands, a pan and the fine truth, from one scene seen twice."""
     m = n if m is None else m
     truth = cube((n * ratio, m * ratio), 2.5, times=times, seed=seed)
@@ -76,7 +82,9 @@ def s2_tree(n: int = 12, times: int = 0, sixty: bool = True, seed: int = 0) -> x
         mixed = np.stack([fine.isel(band=[i % 4, (i + 1) % 4]).mean("band").values for i in range(len(table))], axis=-3)
         own = texture(mixed.shape, seed + ratio)
         block = xr.DataArray((0.8 * mixed + 0.2 * own), dims=fine.dims).coarsen(y=ratio, x=ratio).mean().values
-        groups[name] = cube((6 * n // ratio,) * 2, 10.0 * ratio, bands=table, times=times, values=block.astype("float32"))
+        groups[name] = cube(
+            (6 * n // ratio,) * 2, 10.0 * ratio, bands=table, times=times, values=block.astype("float32")
+        )
     if not sixty:
         groups.pop("r60m")
     from xrs.cube import to_dataset
