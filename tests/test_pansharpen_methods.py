@@ -214,7 +214,8 @@ def test_awlp_by_scipy():
     ms, pan = scene()
     assert _starlet(RATIO).size == 13
     plain, low = bilinear(ms), starlet_by_scipy(pan)
-    match = plain.std(axis=(1, 2), keepdims=True) / low.std()
+    seen = bilinear(decimate(pan, gaussian_taps(0.3, RATIO), RATIO))
+    match = plain.std(axis=(1, 2), keepdims=True) / seen.std()
     close(fuse("awlp", ms, pan, kernel="bilinear"), plain + plain / plain.mean(axis=0) * match * (pan - low))
 
 

@@ -1,8 +1,8 @@
 """Additive wavelet luminance proportional.
 
-``F_b = M_b + (M_b / I) (P_b - L_b)`` with the interpolated bands ``M``, ``I`` their mean, the pan matched to each band,
-``P_b = (P - mean P) std M_b / std L + mean M_b``, and ``L`` its starlet approximation (``L_b`` that of ``P_b``): the
-B3 spline filter [1 4 6 4 1]/16 with holes, ``ceil(log2 ratio)`` times.
+``F_b = M_b + (M_b / I) (P_b - A(P_b))`` with the interpolated bands ``M``, ``I`` their mean, the pan matched to each
+band, ``P_b = (P - mean P) std M_b / std L + mean M_b`` with ``L`` the pan as the coarse sensor sees it, interpolated,
+and ``A`` the starlet approximation: the B3 spline filter [1 4 6 4 1]/16 with holes, ``ceil(log2 ratio)`` times.
 """
 
 from __future__ import annotations
@@ -15,8 +15,18 @@ import numpy as np
 from xrs.kernels import Moments, decimate, merge_moments
 from xrs.kernels.types import Float32, Float64
 from xrs.methods.base import Method, Pass, Reference, State, Tile
-from xrs.methods.pansharpen._common import KERNEL, covariance_of, filter_halo, quotient, seen_fine
-from xrs.methods.pansharpen._layers import Layers, layer_moments, layers_of, modulate
+from xrs.methods.pansharpen._common import (
+    KERNEL,
+    PSF,
+    Psf,
+    covariance_of,
+    decimated_pan,
+    filter_halo,
+    psf_halo,
+    quotient,
+    seen_fine,
+)
+from xrs.methods.pansharpen._layers import layer_moments, layers_of, modulate
 
 _SPLINE = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0
 
@@ -30,22 +40,20 @@ def _starlet(ratio: int) -> Float64:
     return taps
 
 
-def _halo(factors: Mapping[str, int], *, kernel: str, **_: Any) -> int:
-    return filter_halo(_starlet(factors["pan"]).size, factors["pan"], kernel)
+def _halo(factors: Mapping[str, int], *, kernel: str, psf: Psf, **_: Any) -> int:
+    ratio = factors["pan"]
+    return max(filter_halo(_starlet(ratio).size, ratio, kernel), psf_halo(factors, kernel=kernel, psf=psf))
 
 
-def _layers(tile: Tile, kernel: str) -> Layers:
-    return layers_of(tile, kernel, fine=[decimate(tile["pan"], _starlet(tile.factors["pan"]), 1)])
-
-
-def _summarise(tile: Tile, _state: State, *, kernel: str, **_: Any) -> Moments:
-    return layer_moments(_layers(tile, kernel), seen_fine(tile))
+def _summarise(tile: Tile, _state: State, *, kernel: str, psf: Psf, **_: Any) -> Moments:
+    """Moments of the bands, the low-passed pan and the pan."""
+    return layer_moments(layers_of(tile, kernel, coarse=[decimated_pan(tile, psf)]), seen_fine(tile))
 
 
 def _solve(moments: Moments, _state: State, **_: Any) -> State:
     bands = moments.mean.size - 2
     std = np.sqrt(np.diag(covariance_of(moments)))
-    match = quotient(std[:bands], std[-1])
+    match = quotient(std[:bands], std[bands])
     mean = np.zeros((1, bands + 3))
     mean[0, :bands] = 1.0 / bands
     detail = np.zeros((bands, bands + 3))
@@ -54,8 +62,9 @@ def _solve(moments: Moments, _state: State, **_: Any) -> State:
 
 
 def _apply(tile: Tile, state: State, *, kernel: str, **_: Any) -> Float32:
-    offset = np.zeros(tile["ms"].shape[0])
-    return modulate(_layers(tile, kernel), state["numerator"], state["denominator"], offset)
+    approximation = decimate(tile["pan"], _starlet(tile.factors["pan"]), 1)
+    layers = layers_of(tile, kernel, fine=[approximation])
+    return modulate(layers, state["numerator"], state["denominator"], np.zeros(tile["ms"].shape[0]))
 
 
 METHOD = Method(
@@ -70,7 +79,7 @@ METHOD = Method(
         "10.1109/TGRS.2005.856106",
     ),
     passes=(Pass(_summarise, merge_moments, _solve),),
-    params=(KERNEL,),
+    params=(KERNEL, PSF),
     halo=_halo,
     differs=(
         "The pan is matched to each band through the spread of its low-passed version, after Alparone et al. 2017 "
