@@ -2,5 +2,6 @@
 
 from xrs.lazy.plan import Source, task_memory
 from xrs.lazy.tiles import map_series, map_tiles, reduce_tiles
+from xrs.lazy.warp import warp
 
-__all__ = ["Source", "map_series", "map_tiles", "reduce_tiles", "task_memory"]
+__all__ = ["Source", "map_series", "map_tiles", "reduce_tiles", "task_memory", "warp"]

@@ -7,8 +7,9 @@ from typing import TypeVar
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from xrs.cube import assign_geobox, geobox_of, refine, to_array, to_dataset
+from xrs.cube import DIMS, assign_geobox, geobox_of, refine, to_array, to_dataset, with_all_dims
 from xrs.errors import GridMismatchError, ParameterError
+from xrs.lazy import warp
 from xrs.operators._fusion import check_floats
 
 __all__ = ["regrid"]
@@ -70,18 +71,15 @@ def regrid(
         raise GridMismatchError(
             "one grid has a CRS and the other has none", "a CRS on both, or on neither", "da.rio.write_crs(...)"
         )
-    if source.crs is None:
-        values = assign_geobox(values, GeoBox(source.shape, source.affine, _PLAIN_CRS))
-        moved = _reproject(values, GeoBox(target.shape, target.affine, _PLAIN_CRS), resampling)
-    else:
-        moved = _reproject(assign_geobox(values, source), target, resampling)
-    result = assign_geobox(moved.transpose(*values.dims), target)
+    plain = source.crs is None
+    data = warp(with_all_dims(values).data, _with_crs(source, plain), _with_crs(target, plain), resampling)
+    result = xr.DataArray(data, dims=DIMS, name=values.name)
+    result = result.isel({d: 0 for d in ("time", "band") if d not in values.dims})
+    kept = {n: c for n, c in values.coords.items() if not {"y", "x"} & set(c.dims) and n != "spatial_ref"}
+    result = assign_geobox(result.assign_coords(kept), target)
     result.attrs = dict(values.attrs)
     return to_dataset(result) if isinstance(cube, xr.Dataset) else result
 
 
-def _reproject(values: xr.DataArray, target: GeoBox, resampling: str) -> xr.DataArray:
-    from odc.geo.xr import xr_reproject
-
-    moved = xr_reproject(values.astype("float32"), target, resampling=resampling, dst_nodata=float("nan"))
-    return moved.rename({old: new for old, new in zip(moved.odc.spatial_dims, ("y", "x"), strict=True) if old != new})
+def _with_crs(geobox: GeoBox, plain: bool) -> GeoBox:
+    return GeoBox(geobox.shape, geobox.affine, _PLAIN_CRS) if plain else geobox

@@ -21,7 +21,7 @@ Groups = xr.DataTree | Mapping[str, xr.DataArray | xr.Dataset]
 
 def sharpen(
     cube: Groups,
-    method: str | Method = "mtf_glp_hpm",
+    method: str | Method = "supreme",
     *,
     bands: list[str] | None = None,
     sensor: str | Sensor | None = None,
