@@ -23,6 +23,9 @@ _COARSEST = 512
 _SIDES = (256, 2048)
 _DATES = 8
 
+#: Inner chunks aimed at; each costs the encoder a fixed time, so smaller ones write slowly.
+_INNER = {"time": _DATES, "band": 1, "y": 512, "x": 512}
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -105,11 +108,7 @@ def plan_layouts(
     sizes = _region(dims, shape, units, itemsize, wanted, inner)
     if upstream is not None and math.prod(sizes) * itemsize > _LIMIT:
         sizes = _region(dims, shape, [None] * len(shape), itemsize, wanted, inner)
-    side = 256 if _dates(dims, sizes) >= 4 else 512
-    return [
-        _layout(dims, shape, sizes, level, {"time": _DATES, "band": 1, "y": side, "x": side}, inner, bool(levels))
-        for level in range(levels + 1)
-    ]
+    return [_layout(dims, shape, sizes, level, _INNER, inner, bool(levels)) for level in range(levels + 1)]
 
 
 def _checked(dims: Sequence[str], sizes: Mapping[str, int] | None, name: str) -> dict[str, int]:
@@ -161,10 +160,6 @@ def _multiple(unit: int, aim: int, inner: int) -> int:
     """The largest multiple of ``unit`` and ``inner`` up to ``aim``, at least one."""
     unit = math.lcm(unit, inner)
     return unit * max(1, aim // unit)
-
-
-def _dates(dims: Sequence[str], sizes: Sequence[int]) -> int:
-    return dict(zip(dims, sizes, strict=True)).get("time", 1)
 
 
 def _layout(
