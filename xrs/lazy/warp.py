@@ -136,7 +136,7 @@ def _needed(tile: GeoBox, source: GeoBox) -> tuple[Interval, Interval]:
 
 def _chunks_like(array: da.Array, target: GeoBox) -> tuple[tuple[int, ...], tuple[int, ...]]:
     sides = [min(max(c), n) for c, n in zip(array.chunks[2:], target.shape, strict=True)]
-    return da.core.normalize_chunks(tuple(sides), tuple(target.shape))  # type: ignore[no-any-return]
+    return da.core.normalize_chunks(tuple(sides), tuple(target.shape))
 
 
 def _bounds(sizes: Sequence[int], index: int) -> Interval:

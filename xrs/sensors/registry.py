@@ -23,7 +23,7 @@ _DATA = files("xrs.sensors") / "data"
 def get_sensor(name: str | Sensor) -> Sensor:
     """A sensor by its name or one of its aliases; a :class:`Sensor` is handed back as it is.
 
-    Case, blanks and underscores do not matter: ``"Sentinel 2A"`` is ``"sentinel-2a"``.
+    Case, blanks, hyphens and underscores do not matter: ``"Sentinel 2A"`` is ``"sentinel-2a"``.
 
     Raises
     ------
@@ -84,12 +84,12 @@ def _catalogue() -> dict[str, dict[str, Any]]:
 
 @cache
 def _names() -> dict[str, str]:
-    names = {alias: name for name, entry in _catalogue().items() for alias in entry.get("aliases", ())}
-    return names | {name: name for name in _catalogue()}
+    names = {_plain(alias): name for name, entry in _catalogue().items() for alias in entry.get("aliases", ())}
+    return names | {_plain(name): name for name in _catalogue()}
 
 
 def _plain(name: str) -> str:
-    return str(name).strip().lower().replace(" ", "-").replace("_", "-")
+    return "".join(c for c in str(name).lower() if c not in " _-")
 
 
 @cache
