@@ -373,6 +373,8 @@ def test_wrong_input_is_told():
     method = get_method("mtf_glp", "pansharpen")
     with pytest.raises(ParameterError, match="point spread"):
         method.passes[0].summarise(tile, {}, kernel="bilinear", psf=None)
+    with pytest.raises(ParameterError, match="point spread"):
+        method.halo({"ms": 1, "pan": RATIO}, kernel="cubic", psf=None)
     with pytest.raises(ParameterError, match="rows of taps"):
         method.passes[0].summarise(tile, {}, kernel="bilinear", psf=point_spread(2))
     with pytest.raises(ParameterError, match="halo"):

@@ -50,12 +50,16 @@ Psf = Mapping[str, Float64]
 
 def taps_of(psf: Psf | None, name: str, bands: int) -> Float64:
     """Taps (band, tap) that lead from the pan's grid to the coarse grid, a row for each band."""
-    if psf is None:
-        raise ParameterError("found no point spread", "taps for 'ms' and 'pan'", "pass psf={'ms': ..., 'pan': ...}")
-    taps = np.atleast_2d(np.asarray(psf[name], np.float64))
+    taps = _rows_of(psf, name)
     if taps.shape[0] not in (1, bands):
         raise ParameterError(f"found {taps.shape[0]} rows of taps for {name!r}", f"1 or {bands}")
     return np.broadcast_to(taps, (bands, taps.shape[1]))
+
+
+def _rows_of(psf: Psf | None, name: str) -> Float64:
+    if psf is None:
+        raise ParameterError("found no point spread", "taps for 'ms' and 'pan'", "pass psf={'ms': ..., 'pan': ...}")
+    return np.atleast_2d(np.asarray(psf[name], np.float64))
 
 
 def kernel_halo(_factors: Mapping[str, int], *, kernel: str, **_: Any) -> int:
@@ -63,9 +67,9 @@ def kernel_halo(_factors: Mapping[str, int], *, kernel: str, **_: Any) -> int:
     return reach_of_kernel(kernel)
 
 
-def psf_halo(factors: Mapping[str, int], *, kernel: str, psf: Psf, **_: Any) -> int:
+def psf_halo(factors: Mapping[str, int], *, kernel: str, psf: Psf | None, **_: Any) -> int:
     """Margin of a method that interpolates what it has decimated."""
-    reaches = (reach_of(np.asarray(psf[name]), factors["pan"]) for name in ("ms", "pan"))
+    reaches = (reach_of(_rows_of(psf, name), factors["pan"]) for name in ("ms", "pan"))
     return reach_of_kernel(kernel) + max(reaches)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from xrs.kernels import Moments, decimate, merge_moments, moments_of
-from xrs.kernels.resample import reach_of_kernel
 from xrs.kernels.types import Float64
 from xrs.methods.base import Method, Pass, Reference, State, Tile
 from xrs.methods.pansharpen._common import (
@@ -39,8 +38,7 @@ def _centred(taps: Float64) -> Float64:
 
 
 def _halo(factors: Mapping[str, int], *, kernel: str, psf: Psf, **_: Any) -> int:
-    widest = _centred(psf["ms"]).shape[1] // 2
-    return max(psf_halo(factors, kernel=kernel, psf=psf), widest, reach_of_kernel(kernel))
+    return max(psf_halo(factors, kernel=kernel, psf=psf), _centred(psf["ms"]).shape[1] // 2)
 
 
 def _summarise(tile: Tile, _state: State, *, psf: Psf, **_: Any) -> Moments:
