@@ -43,7 +43,7 @@ def get_sensor(name: str | Sensor) -> Sensor:
         raise ParameterError(
             f"no sensor {name!r}",
             f"one of {list(_catalogue())}",
-            f"did you mean {close}?" if close else "describe it with xrs.sensors.sensor_from_table",
+            f"did you mean {sorted({known[c] for c in close})}?" if close else "describe it with xrs.sensors.sensor_from_table",
         )
     return _load(known[plain])
 
