@@ -184,17 +184,32 @@ def _mirror_row(row, margin, padded):  # type: ignore[no-untyped-def]
         padded[x] = row[_mirror(x - margin, row.size)]
 
 
+@njit(nogil=True, cache=True, error_model="numpy")
+def _fold(spread, margin, row):  # type: ignore[no-untyped-def]
+    """Add the margins of a row to the pixels they mirror."""
+    width = row.size
+    for x in range(width):
+        row[x] = spread[x + margin]
+    for k in range(margin):
+        row[_mirror(-1 - k, width)] += spread[margin - 1 - k]
+        row[_mirror(width + k, width)] += spread[margin + width + k]
+
+
 @njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
 def _adjoint_band(coarse, taps, ratio, out):  # type: ignore[no-untyped-def]
     height, width = out.shape
     n = taps.size
     start = -((n - ratio) // 2)
+    # What each row spreads to, before what lies beyond the edges is folded back by the mirror.
+    spread = np.empty(width - ratio + n, np.float32)
     row = np.empty(width, np.float32)
     for i in range(coarse.shape[0]):
-        row[:] = 0.0
-        for j in range(coarse.shape[1]):
-            for t in range(n):
-                row[_mirror(j * ratio + start + t, width)] += taps[t] * coarse[i, j]
+        spread[:] = 0.0
+        for t in range(n):
+            w = taps[t]
+            for j in range(coarse.shape[1]):
+                spread[j * ratio + t] += w * coarse[i, j]
+        _fold(spread, -start, row)
         for t in range(n):
             y = _mirror(i * ratio + start + t, height)
             w = taps[t]

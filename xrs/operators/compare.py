@@ -114,9 +114,12 @@ def compare(
 
     Examples
     --------
-    >>> import xrs
-    >>> ms, pan = xrs.scenes.pan_pair(size=64, seed=0)  # doctest: +SKIP
-    >>> xrs.compare(ms, pan, methods=["gsa", "sfim"])  # doctest: +SKIP
+    >>> import numpy as np, xrs
+    >>> scene = xrs.scenes.landscape((96, 96), times=["2023-06-01"], wavelengths=[490, 560, 660, 830]).compute()
+    >>> ms, pan = scene.coarsen(y=4, x=4).mean().astype("float32"), scene.mean("band").astype("float32")
+    >>> table = xrs.compare(ms, pan, methods=["exp", "gsa"], border=2)
+    >>> bool(table.loc["gsa", "ERGAS"] < table.loc["exp", "ERGAS"])
+    True
     """
     import pandas as pd
 

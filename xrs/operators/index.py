@@ -10,7 +10,7 @@ import numpy as np
 import spyndex
 import xarray as xr
 
-from xrs.cube import band_keys, check_reflectance, geobox_of, provenance, wavelengths, with_all_dims
+from xrs.cube import band_keys, check_reflectance, provenance, wavelengths, with_all_dims
 from xrs.cube.layout import plausible_reflectance
 from xrs.errors import LayoutError, ParameterError, RadiometryError
 from xrs.indices import Index, get_index, match_bands
@@ -74,7 +74,6 @@ def index(
     if not wanted:
         raise ParameterError("no index was named", "at least one name", "xrs.list_indices()")
     _check_constants(wanted, constants)
-    geobox_of(cube)
     if isinstance(cube, xr.DataArray) and "band" not in cube.dims:
         raise LayoutError("the cube has no dim 'band'", "several bands on one grid")
     computed = {i.name: _compute(i, cube, bands, constants) for i in wanted}
