@@ -11,8 +11,9 @@ import dask.array as da
 import numpy as np
 from dask._task_spec import Task, TaskRef
 from dask.base import get_scheduler, tokenize
-from dask.diagnostics import ProgressBar
 from dask.highlevelgraph import HighLevelGraph
+
+from xrs.lazy.progress import follow, task_bar
 
 __all__ = ["Blocks", "Step", "array_token", "run_steps"]
 
@@ -88,7 +89,7 @@ def run_steps(steps: Sequence[Step], *, progress: bool = False, client: Any = No
     ----------
     steps : sequence of Step
     progress : bool
-        Show a progress bar on standard output.
+        Show a progress bar on standard error.
     client : distributed.Client, optional
     """
     if not steps:
@@ -102,7 +103,7 @@ def run_steps(steps: Sequence[Step], *, progress: bool = False, client: Any = No
     if owner is not None:
         _run_on_client(owner, optimised, keys, progress)
         return
-    shown: AbstractContextManager[object] = ProgressBar() if progress else nullcontext()
+    shown: AbstractContextManager[object] = task_bar() if progress else nullcontext()
     with shown:
         schedule(optimised, keys)
 
@@ -110,9 +111,7 @@ def run_steps(steps: Sequence[Step], *, progress: bool = False, client: Any = No
 def _run_on_client(client: Any, graph: Any, keys: list[str], progress: bool) -> None:
     futures = client.get(graph, keys, sync=False)
     if progress:
-        from distributed import progress as show
-
-        show(futures, notebook=False)
+        follow(futures)
     client.gather(futures)
 
 

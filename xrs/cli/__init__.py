@@ -1,0 +1,5 @@
+"""The ``xrs`` command."""
+
+from xrs.cli._app import main
+
+__all__ = ["main"]
