@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 from importlib import import_module
 from typing import Any
 
@@ -21,7 +20,7 @@ def _verb(module: str, name: str) -> Callable[..., Any]:
     method.__name__ = name
     method.__qualname__ = f"rsfuse.{name}"
     method.__doc__ = f"``xrs.{name}`` with this object as its first argument; see there."
-    return wraps(method)(method)
+    return method
 
 
 class _Accessor:

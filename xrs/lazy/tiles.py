@@ -135,7 +135,8 @@ def reduce_tiles(
 
     Returns
     -------
-    numpy.ndarray or dask.array.Array, (time, *shape)
+    numpy.ndarray or dask.array.Array, (time, ...)
+        Of shape ``shape`` for each date.
     """
     params = dict(params or {})
     margin = 2 * halo if fill else halo
