@@ -7,7 +7,7 @@ grids need no common chunks. NumPy inputs walk through the same tiles without a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,19 +225,17 @@ class Reader:
         shape = tuple(b - a for a, b in bounds)
         return Window(tuple(touched(chunks, bounds)), shape, (top, left), (bottom, right))  # type: ignore[arg-type]
 
-    def tiles(self, spec: TileSpec, windows: Mapping[str, Window], chunks: Sequence[Any]) -> list[Tile]:
-        """The tile of each date."""
+    def tiles(self, spec: TileSpec, windows: Mapping[str, Window], chunks: Sequence[Any]) -> Iterator[Tile]:
+        """The tile of each date, made when it is asked for."""
         images = _read_all(windows, chunks)
-        return [
-            tile_of(
+        for t in range(spec.time[1] - spec.time[0]):
+            yield tile_of(
                 {name: image[t] for name, image in images.items()},
                 self.factors,
                 halo=self.halo,
                 margin=self.margin,
                 origin=(spec.y[0], spec.x[0]),
             )
-            for t in range(spec.time[1] - spec.time[0])
-        ]
 
 
 @dataclass(frozen=True)
@@ -251,16 +249,28 @@ class _Apply:
     bandwise: bool
 
     def __call__(self, spec: TileSpec, windows: Mapping[str, Window], states: Any, *chunks: Any) -> Any:
-        tiles = self.reader.tiles(spec, windows, chunks)
-        height, width = ((b - a) * self.factor for a, b in (spec.y, spec.x))
-        out = np.empty((len(tiles), self.bands, height, width), np.float32)
-        for t, tile in enumerate(tiles):
-            if any(_unseen(tile)):
-                out[t] = np.nan
-                continue
-            out[t] = self.apply(tile, states[t] if states else {}, **self.params)
-            blank_unseen(out[t], tile, self.factor, self.carriers, self.bandwise)
+        dates, height, width = (b - a for a, b in (spec.time, spec.y, spec.x))
+        shape = (self.bands, height * self.factor, width * self.factor)
+        images = (
+            self._of_date(tile, states[t] if states else {}, shape)
+            for t, tile in enumerate(self.reader.tiles(spec, windows, chunks))
+        )
+        if dates == 1:
+            return next(images)[None]
+        out = np.empty((dates, *shape), np.float32)
+        for t, image in enumerate(images):
+            out[t] = image
         return out
+
+    def _of_date(self, tile: Tile, state: State, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+        if any(_unseen(tile)):
+            return np.full(shape, np.nan, np.float32)
+        image = self.apply(tile, state, **self.params)
+        if image.dtype != np.float32 or not image.flags.owndata:
+            # A view may show the input, which must not be written to, and would hold all of it.
+            image = np.array(image, np.float32)
+        blank_unseen(image, tile, self.factor, self.carriers, self.bandwise)
+        return image
 
 
 @dataclass(frozen=True)
@@ -273,8 +283,8 @@ class _Summarise:
     skip_unseen: bool
 
     def __call__(self, spec: TileSpec, windows: Mapping[str, Window], states: Any, *chunks: Any) -> list[Any]:
-        tiles = self.reader.tiles(spec, windows, chunks)
-        return [self._of_date(tile, states[t] if states else {}) for t, tile in enumerate(tiles)]
+        tiles = enumerate(self.reader.tiles(spec, windows, chunks))
+        return [self._of_date(tile, states[t] if states else {}) for t, tile in tiles]
 
     def _of_date(self, tile: Tile, state: State) -> Any:
         return None if self.skip_unseen and all(_unseen(tile)) else self.summarise(tile, state, **self.params)
