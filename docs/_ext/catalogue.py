@@ -9,7 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 import xrs
+from xrs.cli import main
 from xrs.methods import FAMILIES, Method, methods_of
 from xrs.methods.base import Reference
 from xrs.quality import METRICS
@@ -17,7 +20,19 @@ from xrs.quality import METRICS
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Rooms whose names belong to the reference, in the order of the page.
-ROOMS = ("sensors", "scenes", "quality", "indices", "io.stac", "io.product", "methods", "cube", "lazy", "errors")
+ROOMS = (
+    "sensors",
+    "scenes",
+    "quality",
+    "indices",
+    "io.stac",
+    "io.product",
+    "methods",
+    "cube",
+    "lazy",
+    "lazy.cluster",
+    "errors",
+)
 
 _TITLES = {
     "pansharpen": "Pansharpening",
@@ -34,6 +49,7 @@ def setup(app: Any) -> dict[str, bool]:
         "catalogue.md": catalogue_page(),
         "bibliography.md": bibliography_page(),
         "api/index.rst": reference_page(),
+        "api/command.md": command_page(),
     }
     for name, text in pages.items():
         _write(folder / name, text)
@@ -96,6 +112,21 @@ def reference_page() -> str:
     for room in ROOMS:
         parts += _room_part(room, listed)
     return "\n".join(parts)
+
+
+def command_page() -> str:
+    """The help of ``xrs`` and of each of its commands."""
+    context = click.Context(main, info_name="xrs", max_content_width=100)
+    parts = ["# The command", "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.", _help(main, context)]
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        inner = click.Context(command, info_name=name, parent=context, max_content_width=100)
+        parts += [f"## xrs {name}", _help(command, inner)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _help(command: click.Command, context: click.Context) -> str:
+    return f"```text\n{command.get_help(context)}\n```"
 
 
 def _room_part(room: str, listed: set[int]) -> list[str]:
