@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xrs.kernels.types import Float32
+from xrs.reference import Reference
 
 __all__ = ["Float32", "Method", "Param", "Pass", "Reference", "State", "Tile"]
 
@@ -73,14 +74,6 @@ class Pass:
     summarise: Callable[..., Any]  # (tile, state, **params) -> summary
     merge: Callable[[Any, Any], Any]
     solve: Callable[..., State]  # (summary, state, **params) -> state
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Where a method was published."""
-
-    text: str
-    doi: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,65 @@
+"""Blocks that networks share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+__all__ = ["ResidualBlock", "conv", "he_uniform", "stacked", "upsampled"]
+
+
+def conv(inputs: int, outputs: int, size: int = 3, groups: int = 1, bias: bool = True) -> nn.Conv2d:
+    """A convolution that keeps the size: zeros beyond the edges."""
+    return nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=bias)
+
+
+def he_uniform(module: nn.Module, seed: int) -> None:
+    """Draw the weights of all convolutions from U(-a, a), a = sqrt(6 / fan-in); biases are zero.
+
+    He et al. 2015, Delving deep into rectifiers, 10.1109/ICCV.2015.123; as Keras' ``he_uniform``. The same
+    seed gives the same weights.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            _draw(layer, generator)
+
+
+def _draw(layer: nn.Conv2d | nn.ConvTranspose2d, generator: torch.Generator) -> None:
+    taps = layer.kernel_size[0] * layer.kernel_size[1]
+    fan_in = layer.in_channels // layer.groups * taps
+    if isinstance(layer, nn.ConvTranspose2d):
+        # A pixel of the result sees only one of the kernel's phases.
+        fan_in //= layer.stride[0] * layer.stride[1]
+    bound = (6.0 / fan_in) ** 0.5
+    with torch.no_grad():
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        if layer.bias is not None:
+            layer.bias.zero_()
+
+
+def upsampled(image: Tensor, ratio: int, mode: str = "bilinear") -> Tensor:
+    """Interpolate (N, band, y, x) to a grid ``ratio`` times finer; pixels are areas, edges repeat."""
+    return image if ratio == 1 else interpolate(image, scale_factor=float(ratio), mode=mode, align_corners=False)
+
+
+def stacked(images: Iterable[Tensor], ratios: Iterable[int], mode: str = "bilinear") -> Tensor:
+    """All bands of all images on the finest grid, in order (N, band, y, x)."""
+    return torch.cat([upsampled(image, ratio, mode) for image, ratio in zip(images, ratios, strict=True)], dim=1)
+
+
+class ResidualBlock(nn.Module):
+    """``x + scale * conv(relu(conv(x)))`` with 3 x 3 convolutions."""
+
+    def __init__(self, features: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self.first = conv(features, features)
+        self.second = conv(features, features)
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's result, of the same shape."""
+        return x + self.scale * self.second(torch.relu(self.first(x)))
