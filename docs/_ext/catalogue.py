@@ -25,8 +25,7 @@ ROOMS = (
     "scenes",
     "quality",
     "indices",
-    "io.stac",
-    "io.product",
+    "io",
     "methods",
     "cube",
     "lazy",
@@ -53,8 +52,11 @@ def setup(app: Any) -> dict[str, bool]:
     }
     for name, text in pages.items():
         _write(folder / name, text)
-    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    for notebook in notebooks:
         _write(folder / "notebooks" / notebook.name, notebook.read_text(encoding="utf-8"))
+    _drop_others(folder / "notebooks", ".ipynb", {notebook.stem for notebook in notebooks})
+    _drop_others(folder / "api", ".rst", {"index", *pages["api/index.rst"].split()})
     return {"parallel_read_safe": True}
 
 
@@ -116,11 +118,11 @@ def reference_page() -> str:
 
 def command_page() -> str:
     """The help of ``xrs`` and of each of its commands."""
-    context = click.Context(main, info_name="xrs", max_content_width=100)
+    context = click.Context(main, info_name="xrs", terminal_width=100)
     parts = ["# The command", "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.", _help(main, context)]
     for name in main.list_commands(context):
         command = main.get_command(context, name)
-        inner = click.Context(command, info_name=name, parent=context, max_content_width=100)
+        inner = click.Context(command, info_name=name, parent=context, terminal_width=100)
         parts += [f"## xrs {name}", _help(command, inner)]
     return "\n\n".join(parts) + "\n"
 
@@ -293,3 +295,10 @@ def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
+
+
+def _drop_others(folder: Path, suffix: str, wanted: set[str]) -> None:
+    """Remove pages of names that are no more; Sphinx would warn of them."""
+    for path in folder.glob(f"*{suffix}"):
+        if path.stem not in wanted:
+            path.unlink()

@@ -35,7 +35,7 @@ def compare(
     csv: Path | None,
     **filters: Any,
 ) -> None:
-    r"""Score methods by Wald's protocol: degrade, fuse, hold against what was observed.
+    """Score methods by Wald's protocol: degrade, fuse, hold against what was observed.
 
     SOURCE is a multispectral raster, with PAN beside it; or alone a STAC catalogue or a file with a group for each
     grid. All is held in memory: of a catalogue choose an area and dates.
@@ -44,7 +44,7 @@ def compare(
     Examples:
       xrs compare ms.tif pan.tif --methods brovey gsa mtf_glp_fs
       xrs compare catalog.json --datetime 2018-06-30 --methods exp atprk
-    """
+    """  # noqa: D301  # click wants the character, not the escape
     from xrs.operators.compare import compare as score
 
     sources = (open_groups([source], **filters),) if pan is None else (open_raster(source), open_raster(pan))

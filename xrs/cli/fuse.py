@@ -37,7 +37,7 @@ def sharpen(
     scheduler_address: str | None,
     **filters: Any,
 ) -> None:
-    r"""Bring all bands of a sensor to its finest grid.
+    """Bring all bands of a sensor to its finest grid.
 
     INPUTS are a STAC catalogue, one NetCDF or Zarr file with a group for each grid, or rasters of any pixel sizes that
     nest; of rasters and files, the options for catalogues are not used. OUT is a Zarr product or, for one date, a
@@ -47,7 +47,7 @@ def sharpen(
     Examples:
       xrs sharpen B04.tif B08.tif B8A.tif B11.tif fine.tif --sensor sentinel-2b
       xrs sharpen catalog.json fine.zarr --datetime 2018-06 --method atprk
-    """
+    """  # noqa: D301  # click wants the character, not the escape
     fine = fused_bands(open_groups(inputs, **filters), method, sensor, dict(settings))
     with computing(workers, scheduler_address) as client:
         _write(fine, out, packing, overwrite, client)
@@ -74,7 +74,7 @@ def pansharpen(
     workers: int | None,
     scheduler_address: str | None,
 ) -> None:
-    r"""Bring a multispectral image to the grid of a panchromatic one.
+    """Bring a multispectral image to the grid of a panchromatic one.
 
     MS and PAN are rasters that GDAL knows, NetCDF or Zarr; OUT is a Zarr product or a GeoTIFF (.tif). A sensor's bands
     are found by their descriptions in the file.
@@ -82,7 +82,7 @@ def pansharpen(
     \b
     Example:
       xrs pansharpen ms.tif pan.tif sharp.tif --method gsa
-    """
+    """  # noqa: D301  # click wants the character, not the escape
     from xrs.operators.pansharpen import pansharpen as fuse
 
     chosen = {} if method is None else {"method": method}

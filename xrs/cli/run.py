@@ -51,7 +51,7 @@ def run(
     scheduler_address: str | None,
     **filters: Any,
 ) -> None:
-    r"""Sharpen the scenes of a STAC catalogue, compute indices, smooth them, and write a Zarr product.
+    """Sharpen the scenes of a STAC catalogue, compute indices, smooth them, and write a Zarr product.
 
     CATALOG is a file or URL of a STAC catalogue, collection, item collection or API; OUT the product, a path or URL.
     A run that was stopped goes on where it stopped when it is started again in the same way. Without --index the
@@ -60,7 +60,7 @@ def run(
     \b
     Example:
       xrs run catalog.json out.zarr --index NDVI NDRE1 --smooth whittaker --every 5D
-    """
+    """  # noqa: D301  # click wants the character, not the escape
     if (every or smooth_set) and not smooth:
         raise click.UsageError("--every and --smooth-set need --smooth")
     if (constants or keep_bands) and not indices:

@@ -26,7 +26,7 @@ def check_mask(mask: Mask, scenes: Scenes) -> None:
         return
     if mask != "auto" and not callable(mask):
         raise ParameterError(
-            f"mask={mask!r}", "None, 'auto' or a callable", "e.g. mask=xrs.io.stac.usable_scl((0, 3, 8, 9, 10))"
+            f"mask={mask!r}", "None, 'auto' or a callable", "e.g. mask=xrs.io.usable_scl((0, 3, 8, 9, 10))"
         )
     lacking = [i.id for i in scenes.items if scenes.quality is None or scenes.quality.asset not in i.assets]
     # An item whose own collection has the layer was told of before; there the mask covers the whole image.
