@@ -18,9 +18,11 @@ PACKAGE = ROOT / "xrs"
 #: From bottom to top; a room may import those before it.
 LAYERS = [
     "errors",
+    "reference",
     "kernels",
     "cube",
     "sensors",
+    "nets",
     "methods",
     "lazy",
     "quality",
@@ -29,6 +31,8 @@ LAYERS = [
     "io",
     "operators",
     "accessor",
+    "plots",
+    "demo",
     "cli",
 ]
 
@@ -36,9 +40,9 @@ LAYERS = [
 ONLY_IN = {
     "dask": {"lazy", "cli"},
     "distributed": {"lazy", "cli"},
-    "torch": {"sensors"},
-    "matplotlib": {"cli"},
-    "xarray": {"cube", "sensors", "lazy", "quality", "indices", "scenes", "io", "operators", "accessor", "cli"},
+    "torch": {"nets", "sensors"},
+    "matplotlib": {"plots"},
+    "xarray": {room for room in LAYERS if room not in {"errors", "kernels", "methods"}},
 }
 
 CONDA_NAMES = {"pytorch": "torch"}
