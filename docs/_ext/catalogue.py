@@ -159,7 +159,7 @@ def _family_section(family: str) -> str:
     rows = [
         (
             _link(m.name, family if m.name not in adapted else "pansharpen"),
-            _escaped(m.summary),
+            _escaped(adapted.get(m.name, m).summary),
             m.scope,
             m.reference.doi and _doi(m.reference.doi),
         )
@@ -220,11 +220,17 @@ def _metrics_section() -> str:
         for m in METRICS.values()
     ]
     head = ("name", "metric", "protocol", "better (ideal)", "units", "bands", "reference")
-    note = (
-        "Conventions (windows, what is averaged first, what NaN does) stand in the docstring of each function of "
-        "`xrs.quality`; see the [reference](api/index.rst)."
-    )
-    return "\n\n".join(["## Metrics", _table(head, rows), note])
+    conventions = [
+        f"**{_escaped(m.title)}** (`{m.name}`). {_told(getattr(xrs.quality, m.name))}" for m in METRICS.values()
+    ]
+    return "\n\n".join(["## Metrics", _table(head, rows), "### Conventions", *conventions])
+
+
+def _told(function: Any) -> str:
+    """What a docstring says before its sections, in Markdown."""
+    text = inspect.cleandoc(function.__doc__ or "").split("\nParameters\n")[0]
+    plain = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`")
+    return "".join(part if part.startswith("`") else _linked(part) for part in re.split(r"(`[^`]*`)", plain)).strip()
 
 
 def _sensors_section() -> str:
