@@ -30,7 +30,7 @@ def whittaker(
     robust: int = 0,
     envelope: float = 0.5,
     lmbda_grid: tuple[float, float, int] = (0.0, 7.0, 29),
-    extrapolate: Literal["curve", "nearest", "nan"] = "curve",
+    extrapolate: Literal["curve", "nearest", "nan"] = "nearest",
 ) -> Float32:
     r"""Smooth and fill series by penalised least squares [1]_.
 
@@ -70,8 +70,8 @@ def whittaker(
     lmbda_grid : tuple of float, float, int
         First and last log10 λ and how many.
     extrapolate : {"curve", "nearest", "nan"}
-        What stands before the first and after the last observation of a series: the curve as it goes on, its value at
-        that observation, or NaN.
+        What stands before the first and after the last observation of a series: the curve as it goes on (as
+        published), its value at that observation, or NaN.
 
     Returns
     -------
@@ -177,12 +177,13 @@ METHOD = Method(
         ),
         Param(
             "extrapolate",
-            "curve",
+            "nearest",
             "What stands outside a series' first and last observation.",
             f"one of {tuple(_ENDS)}",
             lambda v: v in _ENDS,
         ),
     ),
     needs=("series",),
-    differs="Irregular dates: divided differences weighted by the stretch of time they stand for, λ in days.",
+    differs="Irregular dates: divided differences weighted by the stretch of time they stand for, λ in days. Outside "
+    "its observations a series holds the curve's last value; extrapolate='curve' lets it run on, as published.",
 )
