@@ -1,0 +1,82 @@
+"""How far around a pixel a network looks, found by probing it."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from xrs.errors import ParameterError
+from xrs.nets.base import check_layout
+
+__all__ = ["receptive_margin"]
+
+#: Fine pixels: a network that sees farther than half of this is taken to see the whole image.
+_LONGEST = 4096
+
+
+def receptive_margin(module: nn.Module, bands: tuple[int, ...], ratios: tuple[int, ...]) -> int:
+    """Pixels of the coarsest image, around its own, on which a result depends.
+
+    One coarsest pixel, and what lies on it in every other image, is set to NaN in the middle of a strip; NaN
+    spreads to whatever depends on it. The strip grows until NaN no longer reach its ends. A copy of the
+    module does this on the CPU in float64, whose convolutions are computed pixel by pixel (fast algorithms
+    for float32 smear NaN over blocks). The module must shift with its input by whole coarsest pixels, as
+    all networks here do.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        See :meth:`xrs.nets.base.Network.build`.
+    bands, ratios : tuple of int
+        Of each image, the finest first.
+
+    Raises
+    ------
+    ParameterError
+        If the result depends on the whole image (global pooling, attention, normalisation by the image's
+        own statistics), or hides missing values.
+
+    Examples
+    --------
+    >>> from xrs.nets import get_network
+    >>> module = get_network("dsen2").build((4, 6), (1, 2), features=8, blocks=6)
+    >>> receptive_margin(module, (4, 6), (1, 2))  # 15 fine pixels: 14 convolutions and the interpolation
+    8
+    """
+    check_layout(bands, ratios)
+    probe = copy.deepcopy(module).to("cpu", torch.float64).eval()
+    return max(_margin(probe, bands, ratios, axis) for axis in (2, 3))
+
+
+def _margin(probe: nn.Module, bands: tuple[int, ...], ratios: tuple[int, ...], axis: int) -> int:
+    cells = 17
+    while cells * ratios[-1] <= _LONGEST:
+        touched = _touched(probe, bands, ratios, axis, cells)
+        if not touched[cells // 2]:
+            raise ParameterError("the network's result is finite where its input is NaN", "NaN that pass through")
+        if not (touched[0] or touched[-1]):
+            return int((touched.nonzero() - cells // 2).abs().max())
+        cells = 2 * cells + 1
+    raise ParameterError(
+        "the network's result depends on the whole image",
+        f"on less than {_LONGEST // 2} fine pixels around",
+        "take out global pooling, attention and normalisation: with them tiles differ from the whole",
+    )
+
+
+@torch.inference_mode()
+def _touched(probe: nn.Module, bands: tuple[int, ...], ratios: tuple[int, ...], axis: int, cells: int) -> Tensor:
+    """Along a strip of coarsest pixels, which of them hold NaN after the middle one was set to NaN."""
+    generator = torch.Generator().manual_seed(0)
+    images = []
+    for count, ratio in zip(bands, ratios, strict=True):
+        side = ratios[-1] // ratio
+        shape = [1, count, side, side]
+        shape[axis] *= cells
+        image = torch.rand(shape, generator=generator, dtype=torch.float64)
+        image.narrow(axis, cells // 2 * side, side).fill_(torch.nan)
+        images.append(image)
+    missing = probe(*images).isnan().movedim(axis, 0).flatten(1).any(1)
+    return missing.reshape(cells, -1).any(1)
