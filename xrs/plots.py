@@ -111,10 +111,9 @@ def _extent_in_km(image: xr.DataArray) -> tuple[float, float, float, float]:
     return 0.0, image.sizes["x"] * step / 1000, 0.0, image.sizes["y"] * step / 1000
 
 
-def colour_bar(figure: Any, shown: Any, axes: Sequence[Axes], label: str) -> None:
-    """A thin colour bar below some axes."""
-    width = 0.9 if len(axes) == 1 else 0.6
-    bar = figure.colorbar(shown, ax=list(axes), location="bottom", shrink=width, aspect=18 * len(axes), pad=0.03)
+def colour_bar(axes: Axes, shown: Any, label: str) -> None:
+    """A thin colour bar below a map, which keeps its size."""
+    bar = axes.figure.colorbar(shown, cax=axes.inset_axes((0.03, -0.22, 0.94, 0.045)), orientation="horizontal")
     bar.set_label(label, labelpad=1)
     bar.outline.set_linewidth(0.5)
 

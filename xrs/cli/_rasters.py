@@ -118,7 +118,7 @@ def _merged(name: str, members: Sequence[xr.Dataset]) -> xr.Dataset:
             "each band once",
             "describe the bands in the files",
         )
-    return xr.merge(members, join="exact", combine_attrs="drop_conflicts")
+    return xr.merge(members, join="exact", compat="equals", combine_attrs="drop_conflicts")
 
 
 def _as_floats(cube: xr.DataArray) -> xr.DataArray:

@@ -50,11 +50,11 @@ def draw(
     field = largest_field(cover, _CROP)
     window = _window_around(field)
     cut_images, cut_ndvi = ({n: _cut(c, window) for n, c in cubes.items()} for cubes in (images, ndvi))
-    with plots.new_figure(7.4, 7.6) as figure:
+    with plots.new_figure(7.4, 7.0) as figure:
         parts: Any = figure.subfigures(2, 1, height_ratios=(5.4, 2.2))
         axes = parts[0].subplots(2, 4, sharey=True, gridspec_kw={"wspace": 0.05})
-        _draw_sharpening(parts[0], axes[0], cut_images, method)
-        _draw_filling(parts[0], axes[1], cut_ndvi, field.isel(window))
+        _draw_sharpening(axes[0], cut_images, method)
+        _draw_filling(axes[1], cut_ndvi, field.isel(window))
         _draw_field(parts[1].subplots(), ndvi, field, cover)
         plots.save(figure, path)
 
@@ -68,7 +68,7 @@ def largest_field(cover: xr.Dataset, crop: str) -> xr.DataArray:
     return cover["field"] == keys[np.argmax(counts)]
 
 
-def _draw_sharpening(figure: Any, axes: Sequence[Axes], images: Mapping[str, xr.DataArray], method: str) -> None:
+def _draw_sharpening(axes: Sequence[Axes], images: Mapping[str, xr.DataArray], method: str) -> None:
     truth = images["truth"]
     stretch = plots.stretch_of(truth, _SHOWN)
     titles = {
@@ -82,24 +82,24 @@ def _draw_sharpening(figure: Any, axes: Sequence[Axes], images: Mapping[str, xr.
     error = truth.isel(band=0, drop=True).copy(data=np.abs(images["sharpened"].values - truth.values).mean(axis=0))
     top = float(error.quantile(0.99))
     shown = plots.show_map(axes[3], error, title="d  |b − c|, mean of bands", cmap="magma", vmin=0.0, vmax=top)
-    plots.colour_bar(figure, shown, [axes[3]], "reflectance")
+    plots.colour_bar(axes[3], shown, "reflectance")
 
 
-def _draw_filling(figure: Any, axes: Sequence[Axes], ndvi: Mapping[str, xr.DataArray], field: xr.DataArray) -> None:
+def _draw_filling(axes: Sequence[Axes], ndvi: Mapping[str, xr.DataArray], field: xr.DataArray) -> None:
     moment = _half_seen(ndvi["observed"])
     now = {name: cube.isel(time=moment) for name, cube in ndvi.items()}
     titles = {
-        "observed": f"e  NDVI seen on {_day(now['observed'])}",
+        "observed": f"e  NDVI seen, {_day(now['observed'])}",
         "smoothed": "f  smoothed and filled",
         "truth": "g  truth",
     }
     for one, (name, title) in zip(axes, titles.items(), strict=False):
         shown = plots.show_map(one, now[name], title=title, cmap="viridis", vmin=0.0, vmax=1.0)
         plots.outline(one, field)
-    plots.colour_bar(figure, shown, axes[:3], "NDVI")
+    plots.colour_bar(axes[1], shown, "NDVI")
     error = now["truth"].copy(data=now["smoothed"].values - now["truth"].values)
     shown = plots.show_map(axes[3], error, title="h  f − g", cmap="PuOr", vmin=-0.2, vmax=0.2)
-    plots.colour_bar(figure, shown, [axes[3]], "NDVI")
+    plots.colour_bar(axes[3], shown, "NDVI")
 
 
 def _draw_field(axes: Axes, ndvi: Mapping[str, xr.DataArray], field: xr.DataArray, cover: xr.Dataset) -> None:
