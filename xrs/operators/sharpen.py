@@ -14,7 +14,7 @@ from xrs.methods import Method, get_method, resolve_params
 from xrs.operators._fusion import check_floats, common_dates, fuse, label
 from xrs.sensors import Sensor, known_sensor, psf_of
 
-__all__ = ["Groups", "sharpen", "split_groups"]
+__all__ = ["Groups", "common_area", "platform_of", "sharpen", "split_groups"]
 
 Groups = xr.DataTree | Mapping[str, xr.DataArray | xr.Dataset]
 
@@ -78,11 +78,11 @@ def sharpen(
     finest, coarse = split_groups(cube)
     if bands is not None:
         coarse = _select(coarse, bands)
-    cropped, factors, geobox = _common_area(finest, coarse)
+    cropped, factors, geobox = common_area(finest, coarse)
     for role, group in cropped.items():
         check_floats(role, group)
     common_dates(cropped)
-    sensor = sensor or _platform(cube, cropped)
+    sensor = sensor or platform_of(cube, cropped)
     taps = {
         name: psf[name]
         if isinstance(psf, Mapping)
@@ -153,10 +153,13 @@ def _select(coarse: Mapping[str, xr.DataArray], bands: list[str]) -> dict[str, x
     return {name: coarse[name].sel(band=keys) for name, keys in chosen.items() if keys}
 
 
-def _common_area(
+def common_area(
     finest: xr.DataArray, coarse: Mapping[str, xr.DataArray]
 ) -> tuple[dict[str, xr.DataArray], dict[str, int], Any]:
-    """Crop all groups to whole pixels of the coarsest, and the factor of each."""
+    """Crop all groups to whole pixels of the coarsest; also the factor of each, and the finest grid.
+
+    The finest comes first, under the name ``fine``. Raises GridMismatchError if grids do not nest.
+    """
     cropped: dict[str, xr.DataArray] = {}
     ratios: dict[str, int] = {}
     # The coarsest first: the area left is whole pixels of it, and so of all others that nest. A second
@@ -191,7 +194,8 @@ def _check_whole(cropped: Mapping[str, xr.DataArray], finest: xr.DataArray, rati
             )
 
 
-def _platform(cube: Groups, groups: Mapping[str, xr.DataArray]) -> str | None:
+def platform_of(cube: Groups, groups: Mapping[str, xr.DataArray]) -> str | None:
+    """The sensor that the attribute ``platform`` names and that has the groups' bands, if there is one."""
     attrs = dict(getattr(cube, "attrs", {})) | dict(groups["fine"].attrs)
     keys = [key for group in groups.values() for key in band_keys(group)]
     return known_sensor(str(attrs.get("platform", "")), keys)
