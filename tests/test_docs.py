@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import os
 import pkgutil
 import re
@@ -125,6 +126,16 @@ def test_reference_lists_every_public_name(catalogue: Any) -> None:
     listed = catalogue.reference_page().split()
     for name in xrs.__all__:
         assert f"xrs.{name}" in listed or name in {"kernels", "operators", "XrsError"}
+
+
+@pytest.mark.parametrize("name", [n for n in xrs.__all__ if inspect.isfunction(getattr(xrs, n))])
+def test_public_functions_tell_parameters_returns_and_an_example(name: str) -> None:
+    function = getattr(xrs, name)
+    told = inspect.getdoc(function) or ""
+    for parameter in inspect.signature(function).parameters:
+        assert re.search(rf"^[\w*, ]*\b{parameter}\b", told, re.MULTILINE), parameter
+    assert "\nReturns\n" in told
+    assert ">>> " in told
 
 
 def test_errors_are_all_told() -> None:

@@ -17,7 +17,22 @@ BAND_COORDS: Mapping[str, str] = {"common_name": "str", "wavelength": "float64",
 
 
 def band_keys(cube: xr.DataArray | xr.Dataset) -> list[str]:
-    """The keys of a cube's bands, in order."""
+    """The keys of a cube's bands, in order.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray or xarray.Dataset
+        Of a Dataset, variables with dims ``y`` and ``x`` are bands, but for flags.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    LayoutError
+        If a DataArray has no coordinate ``band``.
+    """
     if isinstance(cube, xr.Dataset):
         return [str(k) for k, v in cube.data_vars.items() if {"y", "x"} <= set(v.dims) and not is_flag(v)]
     if "band" not in cube.coords:
@@ -68,12 +83,32 @@ def find_band(cube: xr.DataArray | xr.Dataset, query: str | float) -> str:
 
 
 def find_bands(cube: xr.DataArray | xr.Dataset, queries: Iterable[str | float]) -> list[str]:
-    """:func:`find_band` for several queries."""
+    """The keys of several bands, each as :func:`find_band` finds it.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray or xarray.Dataset
+    queries : iterable of str or float
+        Keys, common names or wavelengths in nm.
+
+    Returns
+    -------
+    list of str
+    """
     return [find_band(cube, q) for q in queries]
 
 
 def wavelengths(cube: xr.DataArray | xr.Dataset) -> np.ndarray:
-    """Centre wavelengths in nm along ``band``; NaN where unknown."""
+    """Centre wavelengths in nm along ``band``; NaN where unknown.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray or xarray.Dataset
+
+    Returns
+    -------
+    numpy.ndarray, float64, (band,)
+    """
     keys = band_keys(cube)
     return np.array([np.nan if v is None else v for v in _along_band(cube, "wavelength", keys)], dtype="float64")
 
@@ -86,7 +121,36 @@ def assign_bands(
     wavelength: Sequence[float] | None = None,
     fwhm: Sequence[float] | None = None,
 ) -> xr.DataArray:
-    """Name the bands of a DataArray; wavelengths and widths in nm."""
+    """Name the bands of a DataArray.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray
+        With dim ``band``.
+    keys : sequence of str
+        The provider's names, such as ``B8A``.
+    common_name : sequence of str, optional
+        Names shared between sensors, such as ``red``.
+    wavelength, fwhm : sequence of float, optional
+        Centre and full width at half maximum in nm.
+
+    Returns
+    -------
+    xarray.DataArray
+        With these as coordinates along ``band``.
+
+    Raises
+    ------
+    LayoutError
+        If there is not a key for each band.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> cube = xr.DataArray(np.zeros((2, 1, 1)), dims=("band", "y", "x"))
+    >>> assign_bands(cube, ["B04", "B08"], wavelength=[665.0, 833.0]).wavelength.values
+    array([665., 833.])
+    """
     if "band" not in cube.dims or cube.sizes["band"] != len(keys):
         raise LayoutError(
             f"found {cube.sizes.get('band', 'no')} bands and {len(keys)} keys", "a key for each band of dim 'band'"

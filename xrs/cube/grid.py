@@ -43,10 +43,26 @@ class Nesting:
 def geobox_of(cube: xr.DataArray | xr.Dataset) -> GeoBox:
     """The grid of a cube from its coordinates ``y`` and ``x`` (pixel centres) and its CRS, if any.
 
+    Parameters
+    ----------
+    cube : xarray.DataArray or xarray.Dataset
+
+    Returns
+    -------
+    odc.geo.geobox.GeoBox
+        Without a CRS if the cube has none.
+
     Raises
     ------
     GridMismatchError
         If coordinates are missing, unevenly spaced, or ``y`` does not descend.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> cube = xr.DataArray(np.zeros((2, 2)), dims=("y", "x"), coords={"y": [15.0, 5.0], "x": [5.0, 15.0]})
+    >>> geobox_of(cube).resolution.x
+    10.0
     """
     missing = [d for d in ("y", "x") if d not in cube.coords]
     if missing:
@@ -92,7 +108,31 @@ def crs_of(cube: xr.DataArray | xr.Dataset) -> CRS | None:
 
 
 def assign_geobox(cube: xr.DataArray, geobox: GeoBox) -> xr.DataArray:
-    """Put a grid's coordinates (and CRS) on a cube of the same size."""
+    """Put a grid's coordinates (and CRS) on a cube of the same size.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray
+        With dims ``y`` and ``x``.
+    geobox : odc.geo.geobox.GeoBox
+
+    Returns
+    -------
+    xarray.DataArray
+        With pixel centres as ``y`` and ``x`` and, for a grid with a CRS, ``spatial_ref``.
+
+    Raises
+    ------
+    GridMismatchError
+        If the sizes differ.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> grid = GeoBox((2, 3), Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_600_000.0), "EPSG:32631")
+    >>> assign_geobox(xr.DataArray(np.zeros((2, 3)), dims=("y", "x")), grid).x.values
+    array([500005., 500015., 500025.])
+    """
     height, width = geobox.shape
     if (cube.sizes["y"], cube.sizes["x"]) != (height, width):
         raise GridMismatchError(

@@ -60,10 +60,24 @@ _SAME_AS: Mapping[str, str] = {"NDRE1": "ND705"}
 def get_index(name: str) -> Index:
     """An index by name.
 
+    Parameters
+    ----------
+    name : str
+        A name of :func:`list_indices`.
+
+    Returns
+    -------
+    Index
+
     Raises
     ------
     ParameterError
         With the nearest names.
+
+    Examples
+    --------
+    >>> get_index("NDVI").formula
+    '(N-R)/(N+R)'
     """
     key = _SAME_AS.get(name, name)
     if key not in spyndex.indices:
@@ -99,6 +113,11 @@ def list_indices(domain: str | None = None) -> pd.DataFrame:
     ----------
     domain : str, optional
         ``vegetation``, ``water``, ``burn``, ``urban``, ``soil``, ``snow``, ``radar``, ``kernel`` ...
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each index: name, domain, bands, constants, formula, long_name, reference.
 
     Examples
     --------

@@ -20,15 +20,19 @@ __all__ = ["FAMILIES", "get_method", "list_methods", "methods_of", "resolve_para
 FAMILIES = ("pansharpen", "sharpen", "temporal")
 
 
+#: The module of a family that makes its methods of the networks, and loads torch for that.
+_NETWORKS = "networks"
+
+
 @cache
-def methods_of(family: str) -> Mapping[str, Method]:
-    """The methods of one family by name, sorted."""
+def methods_of(family: str, *, models: bool = True) -> Mapping[str, Method]:
+    """The methods of one family by name, sorted; those that need a model only if asked for (they load torch)."""
     if family not in FAMILIES:
         raise ParameterError(f"found the family {family!r}", f"one of {FAMILIES}")
     package = importlib.import_module(f"xrs.methods.{family}")
     found = {}
     for module in pkgutil.iter_modules(package.__path__):
-        if not module.name.startswith("_"):
+        if not module.name.startswith("_") and (models or module.name != _NETWORKS):
             contents = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
             for method in contents.get("METHODS") or (contents["METHOD"],):
                 found[method.name] = method
@@ -38,14 +42,32 @@ def methods_of(family: str) -> Mapping[str, Method]:
 def get_method(name: str | Method, family: str) -> Method:
     """A method by name, or the instance itself.
 
+    Parameters
+    ----------
+    name : str or Method
+        A name of ``xrs.list_methods(family)``.
+    family : str
+        ``"pansharpen"``, ``"sharpen"`` or ``"temporal"``.
+
+    Returns
+    -------
+    Method
+
     Raises
     ------
     MethodNotFoundError
         With the nearest names.
+
+    Examples
+    --------
+    >>> get_method("gsa", "pansharpen").reference.doi
+    '10.1109/TGRS.2007.901007'
     """
     if isinstance(name, Method):
         return name
-    methods = methods_of(family)
+    methods = methods_of(family, models=False)
+    if name not in methods:
+        methods = methods_of(family)
     if name not in methods:
         near = difflib.get_close_matches(name, methods, n=3)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"one of {', '.join(methods)}"
@@ -60,6 +82,8 @@ def resolve_params(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     ------
     ParameterError
         For an unknown name or a value outside its range.
+    ModelCardError
+        For a model that cannot be loaded.
     """
     known = {p.name: p for p in method.params}
     unknown = sorted(set(given) - set(known))
@@ -68,6 +92,7 @@ def resolve_params(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
             f"{method.name} takes no parameter {unknown[0]!r}", f"one of {sorted(known)}" if known else "no parameters"
         )
     resolved = {name: given.get(name, p.default) for name, p in known.items()}
+    resolved |= {name: p.convert(resolved[name]) for name, p in known.items() if p.convert is not None}
     for name, value in resolved.items():
         check = known[name].check
         if check is not None and not check(value):

@@ -129,8 +129,18 @@ def qnr(fused: Cube, ms: Cube, pan: Cube, **options: Any) -> xr.DataArray:
 def d_lambda(fused: Cube, ms: Cube, pan: Cube, **options: Any) -> xr.DataArray:
     """Spectral distortion of :func:`qnr`; lower is better.
 
-    Mean over pairs of bands of ``|Q(F_i, F_j) - Q(M_i, M_j)|``; 0 of a single band. Parameters, conventions and
-    reference as for :func:`qnr`.
+    Mean over pairs of bands of ``|Q(F_i, F_j) - Q(M_i, M_j)|``; 0 of a single band. Conventions and reference are those
+    of :func:`qnr`.
+
+    Parameters
+    ----------
+    fused, ms, pan : DataArray or Dataset
+    **options
+        As for :func:`qnr`.
+
+    Returns
+    -------
+    DataArray, ([time])
     """
     return _one("d_lambda", fused, ms, pan, options)
 
@@ -138,7 +148,17 @@ def d_lambda(fused: Cube, ms: Cube, pan: Cube, **options: Any) -> xr.DataArray:
 def d_s(fused: Cube, ms: Cube, pan: Cube, **options: Any) -> xr.DataArray:
     """Spatial distortion of :func:`qnr`; lower is better.
 
-    Mean over bands of ``|Q(F_i, P) - Q(M_i, P_L)|``. Parameters, conventions and reference as for :func:`qnr`.
+    Mean over bands of ``|Q(F_i, P) - Q(M_i, P_L)|``. Conventions and reference are those of :func:`qnr`.
+
+    Parameters
+    ----------
+    fused, ms, pan : DataArray or Dataset
+    **options
+        As for :func:`qnr`.
+
+    Returns
+    -------
+    DataArray, ([time])
     """
     return _one("d_s", fused, ms, pan, options)
 
@@ -171,7 +191,17 @@ def d_lambda_k(fused: Cube, ms: Cube, pan: Cube, **options: Any) -> xr.DataArray
 def hqnr(fused: Cube, ms: Cube, pan: Cube, **options: Any) -> xr.DataArray:
     """Hybrid quality with no reference, ``(1 - D_lambda_K)(1 - D_s)``; higher is better, 1 is ideal.
 
-    The spectral part is Khan's (:func:`d_lambda_k`), the spatial part that of :func:`qnr`, whose parameters it takes.
+    The spectral part is Khan's (:func:`d_lambda_k`), the spatial part that of :func:`qnr`.
+
+    Parameters
+    ----------
+    fused, ms, pan : DataArray or Dataset
+    **options
+        As for :func:`qnr`.
+
+    Returns
+    -------
+    DataArray, ([time])
 
     References
     ----------

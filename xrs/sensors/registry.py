@@ -25,6 +25,15 @@ def get_sensor(name: str | Sensor) -> Sensor:
 
     Case, blanks, hyphens and underscores do not matter: ``"Sentinel 2A"`` is ``"sentinel-2a"``.
 
+    Parameters
+    ----------
+    name : str or Sensor
+        A name of :func:`list_sensors`, or an alias such as ``"WV2"``.
+
+    Returns
+    -------
+    Sensor
+
     Raises
     ------
     ParameterError
@@ -43,7 +52,9 @@ def get_sensor(name: str | Sensor) -> Sensor:
         raise ParameterError(
             f"no sensor {name!r}",
             f"one of {list(_catalogue())}",
-            f"did you mean {sorted({known[c] for c in close})}?" if close else "describe it with xrs.sensors.sensor_from_table",
+            f"did you mean {sorted({known[c] for c in close})}?"
+            if close
+            else "describe it with xrs.sensors.sensor_from_table",
         )
     return _load(known[plain])
 
@@ -66,6 +77,11 @@ def known_sensor(platform: str, keys: Iterable[str] = ()) -> str | None:
 
 def list_sensors() -> pd.DataFrame:
     """All sensors: title, number of bands, range in nm, ground sampling in m, revisit in days, reference.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each sensor, by name: title, bands, pan, from_nm, to_nm, gsd_m, revisit_days, reference.
 
     Examples
     --------
