@@ -1,0 +1,342 @@
+"""The training loop: epochs over patches in memory, held-out loss, learning rate, best weights, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torch.optim import Adam, NAdam, Optimizer
+
+from xrs.errors import ParameterError
+from xrs.sensors.torch_forward import decimate
+from xrs.training.checkpoint import flat_optimizer, load_state, restore_optimizer, save_state
+from xrs.training.devices import make_runner
+from xrs.training.losses import Loss
+from xrs.training.progress import Reporter
+from xrs.training.sampling import Patches
+from xrs.training.schedule import epochs_without_gain, rate
+
+__all__ = ["OPTIMIZERS", "Epoch", "Settings", "Term", "fit"]
+
+#: DSen2 was trained with NAdam; torch's defaults are Keras' of that time.
+OPTIMIZERS: Mapping[str, type[NAdam] | type[Adam]] = {"nadam": NAdam, "adam": Adam}
+
+Batch = tuple[list[Tensor], Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes
+    ----------
+    epochs : int or "auto"
+        ``"auto"`` stops when the held-out loss has not fallen by a thousandth for ``patience`` epochs.
+    batch_size : int
+        Patches of one step, over all processes.
+    lr : float
+        Learning rate of the first epoch.
+    optimizer : {"nadam", "adam"}
+    schedule : {"plateau", "cosine", "constant"}
+    clip : float
+        Longest gradient; 0 for any.
+    patience, most_epochs : int
+        When ``"auto"`` stops.
+    seed : int
+    device, dtype : str
+        See :func:`xrs.training.devices.make_runner`.
+    save_every : float
+        Least seconds between two checkpoints; one is written at the end in any case.
+    """
+
+    epochs: int | str = "auto"
+    batch_size: int = 32
+    lr: float = 1e-3
+    optimizer: str = "nadam"
+    schedule: str = "plateau"
+    clip: float = 1.0
+    patience: int = 20
+    most_epochs: int = 1000
+    seed: int = 0
+    device: str = "auto"
+    dtype: str = "float32"
+    save_every: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.epochs != "auto" and (not isinstance(self.epochs, int) or self.epochs < 1):
+            raise ParameterError(f"epochs={self.epochs!r}", "'auto', or an integer of 1 or more")
+        if self.batch_size < 1:
+            raise ParameterError(f"batch_size={self.batch_size}", "1 or more")
+        if not 0 < self.lr < math.inf:
+            raise ParameterError(f"lr={self.lr}", "a learning rate above 0")
+        if self.optimizer not in OPTIMIZERS:
+            raise ParameterError(f"optimizer={self.optimizer!r}", f"one of {list(OPTIMIZERS)}")
+        rate(self.schedule, [], self.lr, self.last)
+
+    @property
+    def last(self) -> int | None:
+        """The number of epochs, if it is fixed."""
+        return self.epochs if isinstance(self.epochs, int) else None
+
+    def is_done(self, held_out: Sequence[float]) -> bool:
+        """Whether no epoch is to follow those with these held-out losses."""
+        if self.last is not None:
+            return len(held_out) >= self.last
+        return len(held_out) >= self.most_epochs or epochs_without_gain(held_out) >= self.patience
+
+    def what_matters(self) -> dict[str, Any]:
+        """What the weights after a number of epochs depend on."""
+        ignored = {"device", "save_every", "most_epochs", "patience"} | (
+            {"epochs"} if self.schedule != "cosine" else set()
+        )
+        return {name: value for name, value in asdict(self).items() if name not in ignored}
+
+
+@dataclass(frozen=True)
+class Term:
+    """One share of the loss: patches of a protocol, as the network is to see them.
+
+    Attributes
+    ----------
+    train, held_out : Patches
+        Values divided by the model's scale.
+    taps : Tensor (band, tap), optional
+        Point spread from the network's result to the target, ``ratio`` times coarser.
+    ratio : int
+    weight : float
+    """
+
+    train: Patches
+    held_out: Patches
+    taps: Tensor | None = None
+    ratio: int = 1
+    weight: float = 1.0
+
+    def observed(self, result: Tensor) -> Tensor:
+        """A network's result as the target sees it."""
+        return result if self.taps is None else decimate(result, self.taps, self.ratio)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Mean losses and learning rate of one epoch."""
+
+    train: float
+    held_out: float
+    lr: float
+
+
+@dataclass
+class _Run:
+    """What a checkpoint holds beside weights and optimiser."""
+
+    history: list[Epoch] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def losses(self) -> list[float]:
+        return [epoch.held_out for epoch in self.history]
+
+
+def fit(
+    network: Module,
+    terms: Sequence[Term],
+    loss: Loss,
+    settings: Settings,
+    *,
+    checkpoint: Path | None = None,
+    resume: bool = True,
+    progress: bool = True,
+    identity: str = "",
+) -> list[Epoch]:
+    """Train a network in place; it ends with the weights of its best epoch on held-out patches.
+
+    Every epoch's order of patches, flips and dropout depend on the seed and the epoch's number alone, so a run
+    that goes on from a checkpoint does what an uninterrupted one does.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        ``network(*images)``, the finest first.
+    terms : sequence of Term
+    loss : callable
+        See :mod:`xrs.training.losses`.
+    settings : Settings
+    checkpoint : Path, optional
+        Written while training.
+    resume : bool
+        Go on from the checkpoint if there is one; else it is overwritten.
+    progress : bool
+        Show a progress bar.
+    identity : str
+        Of data and network; a checkpoint of another is refused.
+
+    Returns
+    -------
+    list of Epoch
+
+    Raises
+    ------
+    ParameterError
+        If the loss is no longer finite, or the checkpoint is of another run.
+    ModelCardError
+        If the checkpoint is damaged.
+    """
+    runner = make_runner(settings.device, settings.dtype)
+    identity = f"{identity} {sorted(settings.what_matters().items())}"
+    own = OPTIMIZERS[settings.optimizer](network.parameters(), lr=settings.lr)
+    wrapped, optimizer = runner.setup(network, own)
+    run = _Run()
+    if checkpoint is not None and resume and checkpoint.exists():
+        run = _restore(checkpoint, network, own, identity)
+    saved = time.monotonic()
+    with Reporter(progress and runner.is_global_zero, settings.last) as reporter:
+        while not settings.is_done(run.losses):
+            _advance(run, network, wrapped, optimizer, runner, terms, loss, settings)
+            reporter.show(run.history)
+            if checkpoint is not None and runner.is_global_zero and time.monotonic() - saved >= settings.save_every:
+                _save(checkpoint, network, own, run, identity)
+                saved = time.monotonic()
+    if checkpoint is not None and runner.is_global_zero:
+        _save(checkpoint, network, own, run, identity)
+    network.load_state_dict(run.best)
+    return run.history
+
+
+def _advance(
+    run: _Run,
+    network: Module,
+    wrapped: Module,
+    optimizer: Optimizer,
+    runner: Any,
+    terms: Sequence[Term],
+    loss: Loss,
+    settings: Settings,
+) -> None:
+    """One more epoch."""
+    epoch = len(run.history)
+    lr = rate(settings.schedule, run.losses, settings.lr, settings.last)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    with torch.random.fork_rng([runner.device] if runner.device.type == "cuda" else []):
+        # Dropout, if the network has any, must not depend on what ran before.
+        torch.manual_seed(settings.seed * 1_000_003 + epoch)
+        train = _train_epoch(wrapped, optimizer, runner, terms, loss, settings, epoch)
+    held_out = _held_out_loss(network, runner, terms, loss, settings.batch_size)
+    if not (math.isfinite(train) and math.isfinite(held_out)):
+        raise ParameterError(
+            f"the loss became {train} in epoch {epoch} (held out: {held_out})", "a finite loss", f"lr={lr / 10:.1g}"
+        )
+    if held_out < min(run.losses, default=math.inf):
+        run.best = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+    run.history.append(Epoch(train, held_out, lr))
+
+
+def _train_epoch(
+    network: Module,
+    optimizer: Optimizer,
+    runner: Any,
+    terms: Sequence[Term],
+    loss: Loss,
+    settings: Settings,
+    epoch: int,
+) -> float:
+    network.train()
+    total, steps = torch.zeros((), device=runner.device), 0
+    orders = [_shuffled(len(term.train), settings, epoch, n, runner) for n, term in enumerate(terms)]
+    for step, parts in enumerate(zip(*orders, strict=False)):
+        optimizer.zero_grad()
+        turn = int(np.random.default_rng([settings.seed, epoch, step]).integers(8))
+        losses = [
+            term.weight
+            * _term_loss(network, runner, term, _turned(_batch(term.train, part, runner.device), turn), loss)
+            for term, part in zip(terms, parts, strict=True)
+        ]
+        joint = torch.stack(losses).sum()
+        runner.backward(joint)
+        if settings.clip:
+            runner.clip_gradients(network, optimizer, max_norm=settings.clip)
+        optimizer.step()
+        total, steps = total + joint.detach(), steps + 1
+    return float(runner.all_reduce(total / steps, reduce_op="mean"))
+
+
+def _shuffled(count: int, settings: Settings, epoch: int, term: int, runner: Any) -> Iterator[np.ndarray]:
+    """The part of each batch for this process; a last batch too small for all processes is left out."""
+    order = np.random.default_rng([settings.seed, epoch, term, 1]).permutation(count)
+    for start in range(0, count, settings.batch_size):
+        batch = order[start : start + settings.batch_size]
+        if len(batch) >= runner.world_size:
+            yield batch[runner.global_rank :: runner.world_size]
+
+
+@torch.no_grad()
+def _held_out_loss(network: Module, runner: Any, terms: Sequence[Term], loss: Loss, batch_size: int) -> float:
+    network.eval()
+    total = torch.zeros((), device=runner.device, dtype=torch.float64)
+    for term in terms:
+        mine = np.arange(len(term.held_out))[runner.global_rank :: runner.world_size]
+        for start in range(0, len(mine), batch_size):
+            part = mine[start : start + batch_size]
+            value = _term_loss(network, runner, term, _batch(term.held_out, part, runner.device), loss)
+            total += term.weight * float(value) * len(part) / len(term.held_out)
+    return float(runner.all_reduce(total, reduce_op="sum"))
+
+
+def _term_loss(network: Module, runner: Any, term: Term, batch: Batch, loss: Loss) -> Tensor:
+    images, target, mask = batch
+    with runner.autocast():
+        prediction = network(*images)
+    return loss(term.observed(prediction.float()), target, mask)
+
+
+def _batch(patches: Patches, which: np.ndarray, device: torch.device) -> Batch:
+    images = [torch.from_numpy(image[which]).to(device) for image in patches.inputs]
+    target, mask = torch.from_numpy(patches.target[which]), torch.from_numpy(patches.mask[which])
+    return images, target.to(device), mask.to(device)
+
+
+def _turned(batch: Batch, turn: int) -> Batch:
+    """One of the eight flips and quarter turns of a batch; point spreads are the same along rows and columns."""
+    images, target, mask = batch
+
+    def turned(image: Tensor) -> Tensor:
+        flips = [dim for bit, dim in ((1, 2), (2, 3)) if turn & bit]
+        flipped = image.flip(flips) if flips else image
+        return flipped.transpose(2, 3).contiguous() if turn & 4 else flipped
+
+    return [turned(image) for image in images], turned(target), turned(mask)
+
+
+def _save(path: Path, network: Module, optimizer: Optimizer, run: _Run, identity: str) -> None:
+    tensors, record = flat_optimizer(optimizer)
+    named = {f"weights/{name}": value for name, value in network.state_dict().items()}
+    named |= {f"best/{name}": value for name, value in run.best.items()}
+    named |= {f"optimizer/{name}": value for name, value in tensors.items()}
+    history = [asdict(epoch) for epoch in run.history]
+    save_state(path, named, {"identity": identity, "history": history, "optimizer": record})
+
+
+def _restore(path: Path, network: Module, optimizer: Optimizer, identity: str) -> _Run:
+    tensors, record = load_state(path)
+    if record["identity"] != identity:
+        raise ParameterError(
+            f"the checkpoint {path} is of another scene, network or settings",
+            "the same call of train that wrote it",
+            "resume=False to overwrite it, or another checkpoint=",
+        )
+    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "best": {}, "optimizer": {}}
+    for key, value in tensors.items():
+        part, name = key.split("/", 1)
+        parts[part][name] = value
+    network.load_state_dict(parts["weights"])
+    restore_optimizer(optimizer, parts["optimizer"], record["optimizer"])
+    return _Run([Epoch(**epoch) for epoch in record["history"]], parts["best"])

@@ -1,0 +1,299 @@
+"""``xrs.train``: a model from a scene."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from xrs.cube import band_keys, geobox_of, wavelengths
+from xrs.cube.metadata import package_version, to_json
+from xrs.errors import ParameterError
+from xrs.models import Card, ImageSpec, Model
+from xrs.nets import get_network
+from xrs.nets.receptive import receptive_margin
+from xrs.sensors import Sensor, get_sensor
+from xrs.training.images import images_of
+from xrs.training.loop import Epoch, Settings, Term, fit
+from xrs.training.losses import make_loss
+from xrs.training.protocols import Images, Pairs, make_pairs
+from xrs.training.sampling import Patches, draw_patches
+from xrs.training.scores import score
+
+__all__ = ["train"]
+
+
+def train(
+    cube: xr.DataTree | xr.DataArray | xr.Dataset | Mapping[str, xr.DataArray | xr.Dataset],
+    pan: xr.DataArray | xr.Dataset | None = None,
+    *,
+    task: str,
+    network: str,
+    target: str | None = None,
+    sensor: str | Sensor | None = None,
+    psf: Any = "mtf",
+    protocol: str = "wald",
+    consistency_weight: float = 1.0,
+    loss: str | Mapping[str, float] = "l1",
+    patches: int = 500,
+    patch_size: int | None = None,
+    held_out: float = 0.125,
+    most_missing: float = 0.25,
+    epochs: int | str = "auto",
+    batch_size: int = 32,
+    lr: float = 1e-3,
+    optimizer: str = "nadam",
+    schedule: str = "plateau",
+    clip: float = 1.0,
+    patience: int = 20,
+    device: str = "auto",
+    dtype: str = "float32",
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    save_every: float = 30.0,
+    resume: bool = True,
+    progress: bool = True,
+    licence: str = "",
+    **config: Any,
+) -> Model:
+    """Train a network on a scene of one's own, without ground truth.
+
+    Patches are drawn from the cube without loading the rest of it, from many places and dates; some places
+    are held out on all dates, to tell when to stop and how good the model is.
+
+    Parameters
+    ----------
+    cube : xarray.DataTree, mapping, xarray.DataArray or xarray.Dataset
+        As for :func:`xrs.sharpen` (groups of several resolutions) or :func:`xrs.pansharpen` (the coarse bands,
+        with band keys); floating point, NaN where nothing was seen; lazy or not.
+    pan : xarray.DataArray or xarray.Dataset, optional
+        The panchromatic band, for ``task="pansharpen"``.
+    task : {"sharpen", "pansharpen"}
+    network : str
+        See ``xrs.nets.list_networks()``.
+    target : str, optional
+        For ``task="sharpen"``: the group whose bands the model is to sharpen, by all groups finer than it. The
+        finest of the coarse groups if not given.
+    sensor : str or Sensor, optional
+        The instrument; taken from the attribute ``platform`` if that names one.
+    psf : {"mtf", "box", "gaussian_box"} or array (tap,)
+        Point spread by the ratio, see :func:`xrs.sensors.psf_of`.
+    protocol : {"wald", "consistency", "both"}
+        ``wald``: inputs degraded by the ratio, the target is the original. ``consistency``: inputs as they are;
+        the result, degraded, must give the coarse bands back. See :mod:`xrs.training.protocols`.
+    consistency_weight : float
+        Weight of the second part of ``"both"``.
+    loss : str or mapping of str to float
+        ``"l1"``, ``"sam"``, ``"ergas"``, ``"gradient"``, or weights of several.
+    patches : int
+        Patches to train on; fewer where the scene is small or cloudy.
+    patch_size : int, optional
+        Side of a patch in pixels of the network's result, a multiple of the ratio; 16 times the ratio if not given,
+        less in a small scene.
+    held_out : float
+        Share of the places that are held out.
+    most_missing : float
+        Patches with a larger share of NaN are not taken. In others gaps are filled in the inputs, and pixels
+        with a gap in an input or in the target do not count in the loss.
+    epochs : int or "auto"
+        ``"auto"`` stops when the loss of held-out patches has not fallen by a thousandth for ``patience`` epochs, or
+        after 1000.
+    batch_size : int
+        Patches of one step, over all devices.
+    lr : float
+        Learning rate of the first epoch.
+    optimizer : {"nadam", "adam"}
+    schedule : {"plateau", "cosine", "constant"}
+        ``plateau`` halves the rate when held-out patches have not gained for 5 epochs; ``cosine`` needs a number of
+        epochs.
+    clip : float
+        Longest gradient; 0 for any.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``. With Lightning Fabric installed (``pip install
+        'xrs[train]'``), ``torchrun`` trains on several devices.
+    dtype : {"float32", "bfloat16"}
+        ``bfloat16`` is mixed precision; weights stay float32.
+    seed : int
+        Of weights, patches and their order.
+    checkpoint : str or Path, optional
+        A file written while training, at most every ``save_every`` seconds. The same call goes on from it and, on a
+        CPU, ends with the weights of a run that was not interrupted.
+    resume : bool
+        If false, a checkpoint that is there is overwritten.
+    progress : bool
+        Show a progress bar.
+    licence : str
+        SPDX identifier for the card.
+    **config
+        Parameters of the network.
+
+    Returns
+    -------
+    Model
+        With the weights of the best epoch. Its card has the scores of held-out patches beside those of cubic
+        interpolation (``metrics``), and the losses of all epochs (``training``).
+
+    Raises
+    ------
+    ParameterError
+        For arguments out of range, a scene too small or too cloudy, a device that is not there, a loss that is no
+        longer finite, or a checkpoint of another run.
+    LayoutError, GridMismatchError, RadiometryError, TimeAxisError
+        As :func:`xrs.sharpen` and :func:`xrs.pansharpen`.
+    ModelCardError
+        If the checkpoint is damaged.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, xrs
+    >>> def group(n, size, *keys):
+    ...     centres = (np.arange(n) + 0.5) * size
+    ...     values = np.random.default_rng(n).random((n, n), dtype="float32")
+    ...     return xr.Dataset({k: (("y", "x"), values) for k in keys}, {"y": centres[::-1], "x": centres})
+    >>> s2 = xr.DataTree.from_dict({"r10m": group(64, 10.0, "B04", "B08"), "r20m": group(32, 20.0, "B8A", "B11")})
+    >>> model = xrs.train(s2, task="sharpen", network="light", epochs=1, patches=4, patch_size=16, progress=False)
+    >>> model.card.ratios, model.card.images[-1].bands
+    ((1, 2), ('B8A', 'B11'))
+    """
+    settings = Settings(
+        epochs, batch_size, lr, optimizer, schedule, clip, patience, seed=seed, device=device, dtype=dtype,
+        save_every=save_every,
+    )  # fmt: skip
+    measure = make_loss(loss)
+    images, known = images_of(cube, pan, task, target)
+    instrument = sensor or known
+    record = get_network(network)
+    if task not in record.tasks:
+        raise ParameterError(f"the network {network!r} for task={task!r}", f"one for {' or '.join(record.tasks)}")
+    module = record.build(images.bands, images.ratios, seed=seed, **config)
+    margin = receptive_margin(module, images.bands, images.ratios)
+    pairs = make_pairs(protocol, images, instrument, psf)
+    side = _side(patch_size, images.ratio)
+    drawn = [
+        draw_patches(one, count=patches, side=side, held_out=held_out, most_missing=most_missing, seed=seed)
+        for one in pairs
+    ]
+    scale = _scale(drawn[0][0])
+    terms = _terms(pairs, drawn, scale, consistency_weight)
+    made = {"protocol": protocol, "loss": loss, "consistency_weight": consistency_weight, **settings.what_matters()}
+    history = fit(
+        module,
+        terms,
+        measure,
+        settings,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        resume=resume,
+        progress=progress,
+        identity=_identity(network, config, images, made, terms),
+    )
+    card = Card(
+        network=network,
+        task=task,
+        images=_specs(images),
+        margin=margin,
+        scale=scale,
+        units=str(images.arrays[-1].attrs.get("units", "1")),
+        config=config,
+        psf=_psf_facts(psf, instrument),
+        training=made | _facts(images, terms, history),
+        metrics=_finite(score(module.cpu(), terms[0], images.ratio, scale)),
+        licence=licence,
+        created_by=f"xrs {package_version()}",
+    )
+    return Model.from_module(module, card)
+
+
+def _side(patch_size: int | None, ratio: int) -> int | None:
+    if patch_size is None:
+        return None
+    if patch_size < ratio or patch_size % ratio:
+        raise ParameterError(f"patch_size={patch_size}", f"a multiple of the ratio {ratio}")
+    return patch_size // ratio
+
+
+def _scale(patches: Patches) -> float:
+    """The mean of the target's magnitude, to three digits: networks work on values of about one."""
+    mean = float(np.abs(patches.target[patches.mask]).mean(dtype=np.float64)) if patches.mask.any() else 0.0
+    if not 0 < mean < math.inf:
+        raise ParameterError(f"values with a mean magnitude of {mean}", "an image that is not empty")
+    return float(f"{mean:.3g}")
+
+
+def _terms(
+    pairs: Sequence[Pairs], drawn: Sequence[tuple[Patches, Patches]], scale: float, consistency_weight: float
+) -> list[Term]:
+    if not 0 < consistency_weight < math.inf:
+        raise ParameterError(f"consistency_weight={consistency_weight}", "a weight above 0")
+    return [
+        Term(
+            _divided(train, scale),
+            _divided(held_out, scale),
+            None if one.taps is None else torch.as_tensor(one.taps, dtype=torch.float32),
+            one.inputs.ratio,
+            consistency_weight if n else 1.0,
+        )
+        for n, (one, (train, held_out)) in enumerate(zip(pairs, drawn, strict=True))
+    ]
+
+
+def _divided(patches: Patches, scale: float) -> Patches:
+    by = np.float32(scale)
+    return Patches(tuple(i / by for i in patches.inputs), patches.target / by, patches.mask, patches.spots)
+
+
+def _identity(
+    network: str, config: Mapping[str, Any], images: Images, made: Mapping[str, Any], terms: Sequence[Term]
+) -> str:
+    """A hash of all that the weights depend on; not of the number of epochs, so that a run can be prolonged."""
+    digest = hashlib.sha256(to_json([network, config, images.bands, images.ratios, made]).encode())
+    for term in terms:
+        for patches in (term.train, term.held_out):
+            for array in (*patches.inputs, patches.target, patches.mask):
+                digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _specs(images: Images) -> tuple[ImageSpec, ...]:
+    specs = []
+    for array, ratio in zip(images.arrays, images.ratios, strict=True):
+        named = "band" in array.coords
+        keys = band_keys(array) if named or array.sizes["band"] > 1 else ["pan"]
+        centres = tuple(float(w) for w in wavelengths(array)) if named else ()
+        specs.append(ImageSpec(tuple(keys), ratio, centres if any(map(math.isfinite, centres)) else ()))
+    return tuple(specs)
+
+
+def _psf_facts(psf: Any, sensor: str | Sensor | None) -> dict[str, Any]:
+    kind = psf if isinstance(psf, str) else np.asarray(psf, np.float64).tolist()
+    return {"kind": kind, "sensor": None if sensor is None else get_sensor(sensor).name}
+
+
+def _facts(images: Images, terms: Sequence[Term], history: Sequence[Epoch]) -> dict[str, Any]:
+    """What the model was trained on, and how it went."""
+    fine = images.arrays[0]
+    box = geobox_of(fine)
+    return {
+        "data": {
+            "title": str(fine.attrs.get("title", "")),
+            "platform": str(fine.attrs.get("platform", "")),
+            "crs": str(box.crs) if box.crs else "",
+            "bounds": list(box.boundingbox.bbox),
+            "pixel": abs(box.affine.a),
+            "dates": [str(date)[:10] for date in fine["time"].values[[0, -1]]] if "time" in fine.coords else [],
+        },
+        "patches": len(terms[0].train),
+        "held_out_patches": len(terms[0].held_out),
+        "patch_size": terms[0].train.inputs[0].shape[-1],
+        "loss_curve": [asdict(epoch) for epoch in history],
+    }
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
