@@ -31,7 +31,7 @@ __all__ = ["NETWORK", "LightNet"]
 
 
 class LightNet(nn.Module):
-    """Fewer than 60 000 parameters by default for up to about twelve bands.
+    """Fewer than 60 000 parameters for Sentinel-2 at 20 and 60 m, and for pan with up to 8 bands at even ratios.
 
     Parameters
     ----------

@@ -143,10 +143,12 @@ class _Stage(nn.Module):
         self.prior = nn.Sequential(conv(bands[1], features), stack, conv(features, bands[1]))
 
     def forward(self, x: Tensor, fine: Tensor, coarse: Tensor, response: Tensor, taps: Tensor) -> Tensor:
-        misfit = apply_response(x, response) - fine
-        x_fine = self.eps_fine * apply_response(misfit, response.T)
-        misfit = decimate(x, taps, self.ratio) - coarse
-        x_coarse = self.eps_coarse * decimate_adjoint(misfit, taps, self.ratio)
+        # Misfits are small differences of large values: they need all digits even where the prior does with fewer.
+        with torch.autocast(x.device.type, enabled=False):
+            misfit = apply_response(x, response) - fine
+            x_fine = self.eps_fine * apply_response(misfit, response.T)
+            misfit = decimate(x, taps, self.ratio) - coarse
+            x_coarse = self.eps_coarse * decimate_adjoint(misfit, taps, self.ratio)
         return x - x_fine - x_coarse + self.rho * self.prior(x)
 
 
@@ -220,8 +222,8 @@ NETWORK = Network(
     reference=Reference(
         "He, Yuan, Li and Zhang 2022, A knowledge optimization-driven network with normalizer-free group ResNet prior "
         "for remote sensing image pan-sharpening, IEEE Transactions on Geoscience and Remote Sensing 60; blocks: "
-        "Brock, De and Smith 2021, Characterizing signal propagation to close the performance gap in unnormalized ResNets, "
-        "arXiv:2101.08692"
+        "Brock, De and Smith 2021, Characterizing signal propagation to close the performance gap in unnormalized "
+        "ResNets, arXiv:2101.08692"
     ),
     config={
         "stages": 5,

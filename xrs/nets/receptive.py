@@ -23,7 +23,8 @@ def receptive_margin(module: nn.Module, bands: tuple[int, ...], ratios: tuple[in
     spreads to whatever depends on it. The strip grows until NaN no longer reach its ends. A copy of the
     module does this on the CPU in float64, whose convolutions are computed pixel by pixel (fast algorithms
     for float32 smear NaN over blocks). The module must shift with its input by whole coarsest pixels, as
-    all networks here do.
+    all networks here do. Where a weight is exactly zero (in interpolation, the middle of three pixels), NaN
+    pass all the same, so the margin may be one wider than need be.
 
     Parameters
     ----------

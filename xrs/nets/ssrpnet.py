@@ -124,7 +124,7 @@ class SSRPNet(nn.Module):
     ----------
     bands, ratios : tuple of int
         Of the fine and the coarse image. The paper has one fine band; more are taken alike.
-    residual, skip : bool
+    features, residual, skip
         Of the initial fusion, see :class:`~xrs.nets.tfnet.TFNet`.
     seed : int
         Of the weights (He-uniform, biases zero).
@@ -141,12 +141,13 @@ class SSRPNet(nn.Module):
         bands: tuple[int, ...],
         ratios: tuple[int, ...],
         *,
+        features: int = 32,
         residual: bool = True,
         skip: bool = True,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.initial = TFNet(bands, ratios, residual=residual, skip=skip, seed=seed)
+        self.initial = TFNet(bands, ratios, features=features, residual=residual, skip=skip, seed=seed)
         self.injection = SSRInjection(bands[1], bands[0], seed=seed + 1)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
@@ -195,7 +196,7 @@ NETWORK = Network(
         "self-learning and spectral super-resolution injection, ISPRS Journal of Photogrammetry and Remote Sensing "
         "204:131-144"
     ),
-    config={"residual": True, "skip": True},
+    config={"features": 32, "residual": True, "skip": True},
     images=2,
     differs="The initial network is ResTFNet with strides that follow the ratio; each branch of the heads of sD and "
     "sSR has its own 1 x 1 convolution; takes several fine bands too.",

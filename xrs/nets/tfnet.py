@@ -37,6 +37,8 @@ class TFNet(nn.Module):
     ----------
     bands, ratios : tuple of int
         Of the fine and the coarse image.
+    features : int
+        Of the encoders; 2, 4 and 8 times as many after them.
     residual : bool
         Residual units: ResTFNet.
     skip : bool
@@ -56,6 +58,7 @@ class TFNet(nn.Module):
         bands: tuple[int, ...],
         ratios: tuple[int, ...],
         *,
+        features: int = 32,
         residual: bool = False,
         skip: bool = False,
         seed: int = 0,
@@ -64,14 +67,15 @@ class TFNet(nn.Module):
         self.ratio = ratios[1]
         self.skip = skip
         first, second = _strides(self.ratio)
-        self.fine = _unit(bands[0], 32, residual)
-        self.coarse = _unit(bands[1], 32, residual)
-        self.fine_down = _down(32, 64, first)
-        self.coarse_down = _down(32, 64, first)
-        self.fusion = _unit(128, 128, residual)
-        self.deep = nn.Sequential(_down(128, 256, second), _unit(256, 256, residual), _up(256, 128, second))
-        self.restore = nn.Sequential(_unit(256, 128, residual), _up(128, 64, first))
-        self.tail = nn.Sequential(_unit(128, 64, residual), conv(64, bands[1]))
+        one, two, four, eight = (features * factor for factor in (1, 2, 4, 8))
+        self.fine = _unit(bands[0], one, residual)
+        self.coarse = _unit(bands[1], one, residual)
+        self.fine_down = _down(one, two, first)
+        self.coarse_down = _down(one, two, first)
+        self.fusion = _unit(four, four, residual)
+        self.deep = nn.Sequential(_down(four, eight, second), _unit(eight, eight, residual), _up(eight, four, second))
+        self.restore = nn.Sequential(_unit(eight, four, residual), _up(four, two, first))
+        self.tail = nn.Sequential(_unit(four, two, residual), conv(two, bands[1]))
         he_uniform(self, seed)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
@@ -142,7 +146,7 @@ NETWORKS = (
         tasks=("pansharpen", "sharpen"),
         summary="Two streams fused in feature space.",
         reference=_REFERENCE,
-        config={"residual": False, "skip": False},
+        config={"features": 32, "residual": False, "skip": False},
         images=2,
         differs=_STRIDES,
     ),
@@ -152,7 +156,7 @@ NETWORKS = (
         tasks=("pansharpen", "sharpen"),
         summary="Two streams fused in feature space by residual units; adds the interpolated bands.",
         reference=_REFERENCE,
-        config={"residual": True, "skip": True},
+        config={"features": 32, "residual": True, "skip": True},
         images=2,
         differs=_STRIDES + " The layers of its units are after a public re-implementation.",
     ),

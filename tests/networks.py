@@ -1,0 +1,65 @@
+"""Small members of every network, and layouts of images they take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xrs.nets.registry import networks
+
+#: Configurations that are quick, by network.
+SMALL: dict[str, dict[str, Any]] = {
+    "dsen2": {"features": 8, "blocks": 2},
+    "vdsen2": {"features": 8, "blocks": 3},
+    "fusionnet": {"features": 8, "blocks": 2},
+    "light": {"features": 8, "blocks": 2},
+    "nfgr": {"stages": 2, "blocks": 2, "features": 8},
+    "pannet": {"features": 8, "blocks": 2},
+    "pnn": {"features": (8, 4)},
+    "restfnet": {"features": 4},
+    "ssrpnet": {"features": 4},
+    "tfnet": {"features": 4},
+}
+
+Layout = tuple[tuple[int, ...], tuple[int, ...]]
+
+LAYOUTS: tuple[Layout, ...] = (
+    ((4, 6), (1, 2)),
+    ((4, 6, 2), (1, 2, 6)),
+    ((1, 4), (1, 4)),
+    ((1, 3), (1, 3)),
+    ((1, 2), (1, 2)),
+)
+
+
+def cases() -> list[tuple[str, Layout]]:
+    """Every network with every layout it takes."""
+    return [
+        (name, (bands, ratios))
+        for name, network in networks().items()
+        for bands, ratios in LAYOUTS
+        if (not network.images or len(bands) <= network.images) and ("sharpen" in network.tasks or bands[0] == 1)
+    ]
+
+
+def small(name: str, layout: Layout, seed: int = 0) -> nn.Module:
+    """A quick member of a network."""
+    return networks()[name].build(*layout, seed=seed, **SMALL.get(name, {})).eval()
+
+
+def assert_near(one: Tensor, other: Tensor, share: float = 1e-5) -> None:
+    """Equal but for float32 rounding: their difference is within this share of the greatest value."""
+    torch.testing.assert_close(one, other, rtol=0, atol=share * float(other.abs().max()))
+
+
+def scene(layout: Layout, rows: int, columns: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """Random images of one batch, by the size of the coarsest."""
+    generator = torch.Generator().manual_seed(seed)
+    bands, ratios = layout
+    sides = [ratios[-1] // ratio for ratio in ratios]
+    return [
+        torch.rand((1, count, rows * side, columns * side), generator=generator, dtype=dtype)
+        for count, side in zip(bands, sides, strict=True)
+    ]
