@@ -141,19 +141,14 @@ def _image(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
 
 
 def _write_windows(image: xr.DataArray, path: Path, client: Any) -> None:
+    from xrs.lazy.cluster import shared_lock
     from xrs.lazy.progress import compute
 
     if not image.chunks:
         image.rio.to_raster(path, tiled=True, BIGTIFF="IF_SAFER")
         return
-    lock = Lock() if client is None else _shared_lock(client)
+    lock = Lock() if client is None else shared_lock("xrs-geotiff")
     compute(image.rio.to_raster(path, tiled=True, BIGTIFF="IF_SAFER", lock=lock, compute=False), client=client)
-
-
-def _shared_lock(client: Any) -> Any:
-    from distributed import Lock as SharedLock
-
-    return SharedLock("xrs-geotiff", client=client)
 
 
 def _optimise(plain: Path, path: Path) -> None:

@@ -21,13 +21,16 @@ _WIDE = 200
 def show_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
     """A table of anything; numbers stand to the right."""
     cells = [list(row) for row in rows]
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    console = _console()
+    if title:
+        console.print(title, style="italic", soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD)
     for position, column in enumerate(columns):
         numbers = bool(cells) and all(isinstance(row[position], float | int) for row in cells)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=numbers)
     for row in cells:
         table.add_row(*map(_text, row))
-    _console().print(table)
+    console.print(table)
 
 
 def show_frame(frame: pd.DataFrame, *, title: str = "") -> None:
@@ -38,13 +41,16 @@ def show_frame(frame: pd.DataFrame, *, title: str = "") -> None:
 
 def show_facts(facts: Mapping[str, Any], *, title: str = "") -> None:
     """Names and values below each other; empty values are left out."""
-    table = Table(title=title or None, title_justify="left", box=None, show_header=False, padding=(0, 2, 0, 0))
+    console = _console()
+    if title:
+        console.print(title, style="italic", soft_wrap=True)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in facts.items():
         if value not in ("", None, [], ()):
             table.add_row(name, _text(value))
-    _console().print(table)
+    console.print(table)
 
 
 def _console() -> Console:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from distributed import Client, LocalCluster, WorkerPlugin
+from distributed import Client, LocalCluster, Lock, WorkerPlugin
 
 from xrs.errors import ParameterError
 
-__all__ = ["KeepMemory", "connect", "local_cluster"]
+__all__ = ["KeepMemory", "connect", "local_cluster", "shared_lock"]
 
 #: By default Dask's workers hand freed memory back to the system at once, which also freezes the size from which glibc
 #: maps an array anew; most of a task's time can then go into touching fresh pages.
@@ -41,6 +42,15 @@ class KeepMemory(WorkerPlugin):  # type: ignore[misc, unused-ignore]
             return
         mallopt(_M_TRIM_THRESHOLD, _TRIM)
         mallopt(_M_MMAP_THRESHOLD, _MMAP)
+
+
+class _IgnoreInterrupts(WorkerPlugin):  # type: ignore[misc, unused-ignore]
+    """Leave it to the client to react to a terminal's interrupt, which reaches its workers too."""
+
+    name = "xrs-ignore-interrupts"
+
+    def setup(self, worker: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
@@ -79,6 +89,7 @@ def local_cluster(workers: int, **options: Any) -> Iterator[Client]:
         raise ParameterError(f"workers={workers!r}", "a whole number from 1 on")
     settings = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None} | options
     with _environment(_ENVIRONMENT), LocalCluster(**settings) as cluster, Client(cluster) as client:
+        client.register_plugin(_IgnoreInterrupts())
         yield client
 
 
@@ -122,6 +133,11 @@ def connect(address: str, *, timeout: str = "10s") -> Iterator[Client]:
     with client:
         client.register_plugin(KeepMemory())
         yield client
+
+
+def shared_lock(name: str) -> Lock:
+    """A lock that tasks on all workers of the active client share, to write one file in turn."""
+    return Lock(name)
 
 
 @contextmanager
