@@ -23,6 +23,7 @@ LAYERS = [
     "cube",
     "sensors",
     "nets",
+    "models",
     "methods",
     "lazy",
     "quality",
@@ -30,6 +31,7 @@ LAYERS = [
     "scenes",
     "io",
     "operators",
+    "training",
     "accessor",
     "plots",
     "demo",
@@ -40,8 +42,8 @@ LAYERS = [
 ONLY_IN = {
     "dask": {"lazy", "cli"},
     "distributed": {"lazy", "cli"},
-    "torch": {"nets", "sensors"},
-    "matplotlib": {"plots"},
+    "torch": {"models", "nets", "sensors", "training"},
+    "matplotlib": {"plots", "demo"},
     "xarray": {room for room in LAYERS if room not in {"errors", "kernels", "methods"}},
 }
 

@@ -19,8 +19,8 @@ from xrs.errors import GridMismatchError, LayoutError, ParameterError, Radiometr
 from xrs.methods import FAMILIES, methods_of
 
 RATIO = 4
-PAN = sorted(methods_of("pansharpen"))
-SHARPEN = sorted(methods_of("sharpen"))
+PAN = sorted(methods_of("pansharpen", models=False))
+SHARPEN = sorted(methods_of("sharpen", models=False))
 TEMPORAL = sorted(methods_of("temporal"))
 ALL = [(f, name) for f in FAMILIES for name in sorted(methods_of(f))]
 

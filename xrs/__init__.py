@@ -13,11 +13,12 @@ from xrs.accessor import register
 from xrs.errors import XrsError
 
 if TYPE_CHECKING:
-    from xrs import cube, errors, indices, io, kernels, lazy, methods, operators, quality, scenes, sensors
+    from xrs import cube, errors, indices, io, kernels, lazy, methods, models, nets, operators, quality, scenes, sensors
     from xrs.indices import list_indices
     from xrs.io.product import open_product, to_product
     from xrs.io.stac import open_stac
     from xrs.methods import get_method, list_methods
+    from xrs.models import list_models, load_model
     from xrs.operators.compare import compare
     from xrs.operators.index import index
     from xrs.operators.observe import degrade, observe
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from xrs.operators.smooth import smooth
     from xrs.quality import evaluate, evaluate_fullres
     from xrs.sensors import get_sensor, list_sensors
+    from xrs.training.train import train
 
 register()
 
@@ -40,7 +42,9 @@ _WHERE = {
     "index": "xrs.operators.index",
     "list_indices": "xrs.indices",
     "list_methods": "xrs.methods",
+    "list_models": "xrs.models",
     "list_sensors": "xrs.sensors",
+    "load_model": "xrs.models",
     "observe": "xrs.operators.observe",
     "open_product": "xrs.io.product",
     "open_stac": "xrs.io.stac",
@@ -49,9 +53,13 @@ _WHERE = {
     "sharpen": "xrs.operators.sharpen",
     "smooth": "xrs.operators.smooth",
     "to_product": "xrs.io.product",
+    "train": "xrs.training.train",
 }
 
-_ROOMS = ("cube", "errors", "indices", "io", "kernels", "lazy", "methods", "operators", "quality", "scenes", "sensors")
+_ROOMS = (
+    *("cube", "errors", "indices", "io", "kernels", "lazy", "methods", "models", "nets", "operators", "quality"),
+    *("scenes", "sensors"),
+)
 
 __all__ = [
     "XrsError",
@@ -70,8 +78,12 @@ __all__ = [
     "lazy",
     "list_indices",
     "list_methods",
+    "list_models",
     "list_sensors",
+    "load_model",
     "methods",
+    "models",
+    "nets",
     "observe",
     "open_product",
     "open_stac",
@@ -84,6 +96,7 @@ __all__ = [
     "sharpen",
     "smooth",
     "to_product",
+    "train",
 ]
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import Task, TaskRef
+from dask._task_spec import DataNode, Task, TaskRef
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ __all__ = ["map_series", "map_tiles", "reduce_tiles"]
 #: Summaries merged by one task.
 _MERGE_WIDTH = 16
 
+_NOTHING: Mapping[str, Any] = {}
+
 
 def map_tiles(
     apply: Callable[..., NDArray[np.float32]],
@@ -39,6 +42,7 @@ def map_tiles(
     block: int = 0,
     passes: Sequence[Pass] = (),
     params: Mapping[str, Any] | None = None,
+    shared: Mapping[str, Any] | None = None,
     carriers: Sequence[str] = (),
     bandwise: bool = False,
     name: str = "tiles",
@@ -61,6 +65,8 @@ def map_tiles(
         What must be learned of the whole scene first, in order.
     params : mapping
         Keyword arguments of ``apply`` and the passes.
+    shared : mapping
+        More of ``apply``'s, too large to travel with every task: one node of the graph.
     carriers : sequence of str
         Observations whose bands are put out; see :func:`xrs.lazy.window.blank_unseen`.
     bandwise : bool
@@ -76,13 +82,15 @@ def map_tiles(
     params = dict(params or {})
     plan = make_plan(sources, bands=bands, factor=factor, margin=2 * halo, block=block)
     reader = Reader({n: s.factor for n, s in sources.items()}, halo, 2 * halo)
+    shared = dict(shared or {})
     runner = _Apply(reader, apply, params, factor, bands, tuple(carriers), bandwise)
     if not any(s.is_lazy for s in sources.values()):
         states = _eager_states(sources, plan, reader, passes, params)
-        return _run_eagerly(sources, plan, reader, runner, states, plan.chunks(bands, factor))
+        return _run_eagerly(sources, plan, reader, partial(runner, shared=shared), states, plan.chunks(bands, factor))
     arrays = _as_dask(sources)
-    token = _token(runner, passes, plan, arrays)
+    token = _token(runner, shared, passes, plan, arrays)
     graph: dict[Any, Any] = {}
+    extra = _add_shared(graph, f"{name}-shared-{token}", shared)
     inputs: list[da.Array] = []
     state_keys: dict[int, Any] = {}
     if passes:
@@ -98,7 +106,7 @@ def map_tiles(
         t, i, j = tile.position
         windows, refs = _window_refs(arrays, reader, tile)
         state = _ref(state_keys.get(t))
-        graph[key, t, 0, i, j] = Task((key, t, 0, i, j), runner, tile, windows, state, *refs)
+        graph[key, t, 0, i, j] = Task((key, t, 0, i, j), runner, tile, windows, state, *refs, **extra)
     inputs += list(arrays.values())
     return _dask_array(key, graph, inputs, plan.chunks(bands, factor))
 
@@ -248,11 +256,18 @@ class _Apply:
     carriers: tuple[str, ...]
     bandwise: bool
 
-    def __call__(self, spec: TileSpec, windows: Mapping[str, Window], states: Any, *chunks: Any) -> Any:
+    def __call__(
+        self,
+        spec: TileSpec,
+        windows: Mapping[str, Window],
+        states: Any,
+        *chunks: Any,
+        shared: Mapping[str, Any] = _NOTHING,
+    ) -> Any:
         dates, height, width = (b - a for a, b in (spec.time, spec.y, spec.x))
         shape = (self.bands, height * self.factor, width * self.factor)
         images = (
-            self._of_date(tile, states[t] if states else {}, shape)
+            self._of_date(tile, states[t] if states else {}, shape, shared)
             for t, tile in enumerate(self.reader.tiles(spec, windows, chunks))
         )
         if dates == 1:
@@ -262,10 +277,12 @@ class _Apply:
             out[t] = image
         return out
 
-    def _of_date(self, tile: Tile, state: State, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    def _of_date(
+        self, tile: Tile, state: State, shape: tuple[int, int, int], shared: Mapping[str, Any]
+    ) -> NDArray[np.float32]:
         if any(_unseen(tile)):
             return np.full(shape, np.nan, np.float32)
-        image = self.apply(tile, state, **self.params)
+        image = self.apply(tile, state, **self.params, **shared)
         if image.dtype != np.float32 or not image.flags.owndata:
             # A view may show the input, which must not be written to, and would hold all of it.
             image = np.array(image, np.float32)
@@ -325,6 +342,14 @@ def _token(*parts: Any) -> str:
 
 def _as_dask(sources: Mapping[str, Source]) -> dict[str, da.Array]:
     return {n: s.array if s.is_lazy else da.from_array(s.array, chunks=-1) for n, s in sources.items()}
+
+
+def _add_shared(graph: dict[Any, Any], key: str, shared: Mapping[str, Any]) -> dict[str, TaskRef]:
+    """Add a node with what all tiles share; returns the keyword by which a tile's task takes it."""
+    if not shared:
+        return {}
+    graph[key] = DataNode(key, shared)
+    return {"shared": TaskRef(key)}
 
 
 def _ref(key: Any) -> TaskRef | None:

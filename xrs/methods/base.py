@@ -80,7 +80,9 @@ class Pass:
 class Param:
     """A parameter of a method, named and set by default as in its paper.
 
-    ``check`` returns whether a value is allowed; ``expects`` says so in words.
+    ``check`` returns whether a value is allowed; ``expects`` says so in words. ``convert`` makes of what users
+    pass what the method takes, before that. A ``shared`` value is large: it travels once to a worker, not with
+    every task.
     """
 
     name: str
@@ -88,6 +90,8 @@ class Param:
     doc: str
     expects: str = ""
     check: Callable[[Any], bool] | None = None
+    convert: Callable[[Any], Any] | None = None
+    shared: bool = False
 
 
 def no_halo(factors: Mapping[str, int], **params: Any) -> int:
@@ -123,7 +127,11 @@ class Method:
     bandwise : bool
         Whether an output band depends on no other coarse band.
     needs : tuple of str
-        The observations.
+        The observations, and ``model`` if it is a network.
+    bind : callable or None
+        ``(observed, outputs, **params) -> (params, used)`` for methods that fit only certain bands: given
+        :class:`xrs.models.Observed` of every observation by name and the names of those whose bands are put
+        out, the parameters ready for them and the names of the observations needed. Raises ModelCardError.
     engines : tuple of str
         What the kernels run on.
     differs : str
@@ -141,6 +149,7 @@ class Method:
     block: int = 0
     bandwise: bool = False
     needs: tuple[str, ...] = ("ms", "pan")
+    bind: Callable[..., tuple[dict[str, Any], tuple[str, ...]]] | None = None
     engines: tuple[str, ...] = ("numba",)
     differs: str = ""
 
@@ -148,6 +157,11 @@ class Method:
     def scope(self) -> str:
         """``global`` if statistics of the whole scene enter, else ``local``."""
         return "global" if self.passes else "local"
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether it is a network, of no use without trained weights."""
+        return "model" in self.needs
 
     def __dask_tokenize__(self) -> tuple[str, str, str]:
         return "xrs.Method", self.family, self.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from xrs.cube import assign_geobox, provenance, with_all_dims
+from xrs.cube import assign_geobox, band_keys, provenance, wavelengths, with_all_dims
 from xrs.cube.bands import BAND_COORDS
 from xrs.errors import RadiometryError, TimeAxisError
 from xrs.lazy import Source, map_tiles
 from xrs.methods import Method
+from xrs.models import Observed
 
-__all__ = ["check_floats", "common_dates", "fuse", "label"]
+__all__ = ["check_floats", "common_dates", "fuse", "label", "observed"]
 
 
 def check_floats(role: str, cube: xr.DataArray) -> None:
@@ -76,6 +78,7 @@ def fuse(
     """
     named = {p.name for p in method.params}
     full = dict(params) | {k: v for k, v in spatial_params.items() if k in named}
+    shared = {p.name for p in method.params if p.shared}
     sources = {role: Source(with_all_dims(cube).data, factors[role]) for role, cube in observations.items()}
     return map_tiles(
         method.apply,
@@ -85,11 +88,20 @@ def fuse(
         halo=method.halo(factors, **full),
         block=method.block,
         passes=method.passes,
-        params=full,
+        params={name: value for name, value in full.items() if name not in shared},
+        shared={name: full[name] for name in shared},
         carriers=carriers,
         bandwise=method.bandwise,
         name=f"xrs-{method.name}",
     )
+
+
+def observed(cube: xr.DataArray, ratio: int) -> Observed:
+    """What a method that fits only certain bands must know of an observation."""
+    if "band" not in cube.coords:
+        count = cube.sizes.get("band", 1)
+        return Observed(("",) * count, (math.nan,) * count, ratio)
+    return Observed(tuple(band_keys(cube)), tuple(float(w) for w in wavelengths(cube)), ratio)
 
 
 def label(

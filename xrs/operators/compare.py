@@ -95,7 +95,7 @@ def compare(
     pan : xarray.DataArray, optional
         The panchromatic band.
     methods : sequence of str or Method, optional
-        All methods of the family if not given.
+        If not given, all methods of the family, and of the networks those for which ``params`` has a model.
     sensor, psf
         The point spread both of the degradation and of the methods.
     peak : float, optional
@@ -124,10 +124,15 @@ def compare(
     import pandas as pd
 
     family = "pansharpen" if pan is not None else "sharpen"
-    chosen = list(methods_of(family)) if methods is None else list(methods)
+    chosen = _all_methods(family, params or {}) if methods is None else list(methods)
     cases = [_pan_case(cube, pan, sensor, psf)] if pan is not None else _sharpen_cases(cube, sensor, psf)
     rows = [_row(method, cases, dict(params or {}), peak, border) for method in chosen]
     return pd.DataFrame(rows).set_index("method").sort_values("ERGAS")
+
+
+def _all_methods(family: str, params: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Methods that need no model, and those that are given one."""
+    return [*methods_of(family, models=False), *(name for name, given in params.items() if "model" in given)]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import xarray as xr
 from xrs.cube import band_keys, geobox_of, nest, to_array, to_dataset
 from xrs.errors import LayoutError
 from xrs.methods import Method, get_method, resolve_params
-from xrs.operators._fusion import check_floats, common_dates, fuse, label
+from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
 from xrs.sensors import Sensor, psf_of
 
 __all__ = ["pansharpen"]
@@ -57,6 +57,8 @@ def pansharpen(
         If the grids do not nest; the message names both and the call that resamples one.
     RadiometryError
         If a cube holds integers.
+    ModelCardError
+        If a network's model was made for other bands, wavelengths or another ratio.
     MethodNotFoundError, ParameterError, TimeAxisError, LayoutError
         For an unknown method, a bad parameter, dates that differ, or a pan with several bands.
 
@@ -83,11 +85,15 @@ def pansharpen(
     coarse, fine = coarse.isel(nesting.coarse_window), fine.isel(nesting.fine_window)
     common_dates({"ms": coarse, "pan": fine})
     keys = band_keys(coarse) if "band" in coarse.coords else [None] * coarse.sizes.get("band", 1)
+    bound = params
+    if record.bind is not None:
+        seen = {"pan": observed(fine, 1), "ms": observed(coarse, nesting.ratio)}
+        bound, _ = record.bind(seen, ("ms",), **params)
     data = fuse(
         record,
         {"ms": coarse, "pan": fine},
         {"ms": 1, "pan": nesting.ratio},
-        params,
+        bound,
         carriers=("ms",),
         factor=nesting.ratio,
         spatial_params={"psf": pan_psf(sensor, keys, nesting.ratio, psf)},

@@ -11,7 +11,8 @@ import xarray as xr
 from xrs.cube import band_keys, describe, geobox_of, nest, to_array, to_dataset, wavelengths
 from xrs.errors import BandNotFoundError, GridMismatchError, LayoutError
 from xrs.methods import Method, get_method, resolve_params
-from xrs.operators._fusion import check_floats, common_dates, fuse, label
+from xrs.models import Observed
+from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
 from xrs.sensors import Sensor, known_sensor, psf_of
 
 __all__ = ["Groups", "common_area", "platform_of", "sharpen", "split_groups"]
@@ -45,7 +46,8 @@ def sharpen(
     psf : {"mtf", "box"}, tuple, or mapping of group to array (band, tap)
         The point spread from the finest grid to each coarse one; see :func:`xrs.sensors.psf_of`.
     **params
-        Parameters of the method.
+        Parameters of the method. A network needs ``model``: a :class:`xrs.models.Model`, a path or a name, or a list
+        of them, one for each coarse group that is sharpened.
 
     Returns
     -------
@@ -58,6 +60,8 @@ def sharpen(
     ------
     LayoutError
         If there are not at least two grids.
+    ModelCardError
+        If a network's models were made for other bands, wavelengths or ratios, or a group to be sharpened has none.
     GridMismatchError, RadiometryError, TimeAxisError, BandNotFoundError
         As :func:`xrs.pansharpen`.
 
@@ -76,8 +80,13 @@ def sharpen(
     record = get_method(method, "sharpen")
     params = resolve_params(record, params)
     finest, coarse = split_groups(cube)
-    if bands is not None:
-        coarse = _select(coarse, bands)
+    wanted = coarse if bands is None else _select(coarse, bands)
+    bound = params
+    if record.bind is None:
+        coarse = wanted
+    else:
+        bound, used = record.bind(_observed(finest, coarse), tuple(wanted), **params)
+        coarse = {name: group for name, group in coarse.items() if name in used}
     cropped, factors, geobox = common_area(finest, coarse)
     for role, group in cropped.items():
         check_floats(role, group)
@@ -93,14 +102,17 @@ def sharpen(
         record,
         cropped,
         factors,
-        params,
-        carriers=tuple(coarse),
+        bound,
+        carriers=tuple(wanted),
         factor=factors["fine"],
         spatial_params={"psf": taps},
     )
-    keys = xr.concat([_band_labels(cropped[name]) for name in coarse], dim="band")
+    keys = xr.concat([_band_labels(cropped[name]) for name in wanted], dim="band")
     like = cropped["fine"].isel(band=[0] * keys.sizes["band"]).drop_vars(list(_BAND_VARS), errors="ignore")
     sharpened = label(data, like.assign_coords(keys.coords), geobox, method=record, family="sharpen", params=params)
+    if record.bind is not None and bands is not None:
+        # A network gives whole groups.
+        sharpened = sharpened.sel(band=[key for group in wanted.values() for key in band_keys(group)])
     return _in_order(to_dataset(cropped["fine"]), to_dataset(sharpened))
 
 
@@ -151,6 +163,12 @@ def _select(coarse: Mapping[str, xr.DataArray], bands: list[str]) -> dict[str, x
         raise BandNotFoundError(f"no coarse bands {missing}", f"some of {list(known)}")
     chosen = {name: [b for b in bands if known[b] == name] for name in coarse}
     return {name: coarse[name].sel(band=keys) for name, keys in chosen.items() if keys}
+
+
+def _observed(finest: xr.DataArray, coarse: Mapping[str, xr.DataArray]) -> dict[str, Observed]:
+    groups = {"fine": finest, **coarse}
+    sizes = {name: abs(geobox_of(group).affine.a) for name, group in groups.items()}
+    return {name: observed(group, round(sizes[name] / sizes["fine"])) for name, group in groups.items()}
 
 
 def common_area(

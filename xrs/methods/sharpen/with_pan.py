@@ -213,4 +213,4 @@ def _nothing_seen(tile: Tile) -> bool:
     return any(v is not None and not tile.core(name, v).all(axis=0).any() for name, v in tile.valid.items())
 
 
-METHODS = tuple(adapt(method) for method in methods_of("pansharpen").values())
+METHODS = tuple(adapt(method) for method in methods_of("pansharpen", models=False).values())

@@ -1,0 +1,183 @@
+"""What a model says of itself: stored beside its weights, and enough to plan with before they are read."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from xrs.errors import ModelCardError
+
+__all__ = ["Card", "ImageSpec", "card_from_metadata", "metadata_of"]
+
+_KEY = "xrs:card"
+_MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """One image a network takes.
+
+    Attributes
+    ----------
+    bands : tuple of str
+        Keys of the bands, in the order in which the network sees them.
+    ratio : int
+        Pixels of the first image along the side of one pixel of this one.
+    wavelengths : tuple of float
+        Centres in nm; NaN where unknown, empty if none is known.
+    """
+
+    bands: tuple[str, ...]
+    ratio: int = 1
+    wavelengths: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Card:
+    """The description of a model.
+
+    Attributes
+    ----------
+    network : str
+        Its architecture; see ``xrs.nets.list_networks()``.
+    task : str
+        ``"sharpen"`` or ``"pansharpen"``.
+    images : tuple of ImageSpec
+        The finest first, then coarser ones. The result has the bands of the last on the grid of the first.
+    margin : int
+        Pixels of the last image around a pixel on which its result depends; -1 until
+        :meth:`Model.from_module` computes it.
+    scale : float
+        The network sees values divided by this, and its result is multiplied by it.
+    units : str
+        Of the values before division; ``"1"`` is reflectance.
+    config : mapping
+        Parameters of the architecture that differ from the network's defaults.
+    psf : mapping
+        The point spread the training degraded with.
+    training : mapping
+        Data, protocol, seed and loss curve.
+    metrics : mapping of str to float
+        Scores, and of what.
+    licence, created_by : str
+        SPDX identifier of the weights' licence; program and version that made them.
+    sha256 : str
+        Of the weights: names, types, shapes and values of all tensors.
+    """
+
+    network: str
+    task: str
+    images: tuple[ImageSpec, ...]
+    margin: int = -1
+    scale: float = 1.0
+    units: str = "1"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    psf: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    licence: str = ""
+    created_by: str = ""
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def bands(self) -> tuple[int, ...]:
+        """Number of bands of each image."""
+        return tuple(len(image.bands) for image in self.images)
+
+    @property
+    def ratios(self) -> tuple[int, ...]:
+        """Ratio of each image to the first."""
+        return tuple(image.ratio for image in self.images)
+
+    def to_json(self) -> str:
+        """JSON with sorted keys; unknown wavelengths are null."""
+        facts = asdict(self)
+        for image in facts["images"]:
+            image["wavelengths"] = [None if math.isnan(w) else w for w in image["wavelengths"]]
+        return json.dumps(facts, sort_keys=True, allow_nan=False)
+
+
+def card_from_metadata(metadata: Mapping[str, str], where: str) -> Card:
+    """The card in the metadata of a safetensors file.
+
+    Raises
+    ------
+    ModelCardError
+        If there is none, or it lacks a field.
+    """
+    if _KEY not in metadata:
+        raise ModelCardError(
+            f"{where} holds weights without a card",
+            f"metadata {_KEY!r}",
+            "build the network, load the weights into it, and save xrs.models.Model.from_module(module, card)",
+        )
+    try:
+        facts = json.loads(metadata[_KEY])
+        images = tuple(_image(image) for image in facts.pop("images"))
+        return Card(images=images, **facts)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, ModelCardError):
+            raise
+        raise ModelCardError(
+            f"the card of {where} cannot be read ({error})", "the card of this version of xrs", "save the model anew"
+        ) from error
+
+
+def metadata_of(card: Card) -> dict[str, str]:
+    """Metadata of a safetensors file: the card, and the same in the terms of STAC's MLM extension."""
+    described = {
+        "stac_extensions": [_MLM],
+        "mlm:name": f"{card.network}-{card.sha256[:12]}",
+        "mlm:architecture": card.network,
+        "mlm:framework": "PyTorch",
+        "mlm:tasks": ["super-resolution"],
+        "mlm:hyperparameters": dict(card.config),
+        "mlm:input": [_mlm_input(image, card.scale) for image in card.images],
+        "mlm:output": [{"name": card.task, "tasks": ["super-resolution"], "result": _mlm_shape(card.images[-1])}],
+        "license": card.licence,
+    }
+    return {_KEY: card.to_json()} | {
+        key: value if isinstance(value, str) else json.dumps(value, sort_keys=True) for key, value in described.items()
+    }
+
+
+def _check(card: Card) -> None:
+    ratios = card.ratios
+    if len(ratios) < 2 or ratios[0] != 1 or any(b % a or a >= b for a, b in itertools.pairwise(ratios)):
+        raise ModelCardError(f"a card with images of the ratios {ratios}", "two or more, from 1 on, that nest")
+    for image in card.images:
+        if not image.bands or len(set(image.bands)) < len(image.bands):
+            raise ModelCardError(f"a card with an image of the bands {image.bands}", "bands with keys of their own")
+        if len(image.wavelengths) not in (0, len(image.bands)):
+            raise ModelCardError(f"{len(image.wavelengths)} wavelengths of the bands {image.bands}", "one for each")
+    if not (card.scale > 0 and math.isfinite(card.scale)) or card.margin < -1:
+        raise ModelCardError(f"a card with scale={card.scale} and margin={card.margin}", "a scale above 0, a margin")
+
+
+def _image(facts: Mapping[str, Any]) -> ImageSpec:
+    waves = tuple(math.nan if w is None else float(w) for w in facts["wavelengths"])
+    return ImageSpec(tuple(facts["bands"]), int(facts["ratio"]), waves)
+
+
+def _mlm_input(image: ImageSpec, scale: float) -> dict[str, Any]:
+    return {
+        "name": f"ratio {image.ratio}",
+        "bands": list(image.bands),
+        "input": _mlm_shape(image),
+        "value_scaling": [{"type": "scale", "value": scale}],
+    }
+
+
+def _mlm_shape(image: ImageSpec) -> dict[str, Any]:
+    return {
+        "shape": [-1, len(image.bands), -1, -1],
+        "dim_order": ["batch", "bands", "height", "width"],
+        "data_type": "float32",
+    }

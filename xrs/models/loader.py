@@ -1,0 +1,239 @@
+"""Models: a card with its weights, in a file, at a URL or in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xrs.errors import ModelCardError
+from xrs.models.card import Card
+from xrs.models.weights import Weights, hash_of, pack, read_bytes, unpack, write_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+__all__ = ["Model", "list_models", "load_model"]
+
+_SHIPPED = files("xrs.models") / "shipped"
+_SUFFIX = ".safetensors"
+
+
+class Model:
+    """A network with its weights and what is known of it.
+
+    A model from a file pickles as its place and card; the weights are read where they are used, and
+    checked against the card's SHA-256. A model in memory pickles with its weights. Made by
+    :func:`load_model`, :meth:`from_module` or :func:`xrs.training.train`.
+
+    Parameters
+    ----------
+    card : Card
+    source : str, optional
+        Path or URL of the file.
+    weights : mapping of str to ndarray, optional
+        Tensors by their names in the module's state, if there is no file.
+
+    Attributes
+    ----------
+    card : Card
+    source : str or None
+    """
+
+    def __init__(self, card: Card, source: str | None = None, weights: Weights | None = None) -> None:
+        self.card = card
+        self.source = source
+        self._weights = weights
+
+    @classmethod
+    def from_module(cls, module: torch.nn.Module, card: Card) -> Model:
+        """A model in memory with the present weights of a module.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            The network of the card, built for the card's images.
+        card : Card
+            Its hash is filled in, and its margin (from the network's receptive field) if it has none.
+
+        Raises
+        ------
+        ParameterError
+            If a result of the network depends on the whole image; see :func:`xrs.nets.receptive.receptive_margin`.
+
+        Examples
+        --------
+        >>> from xrs.models import Card, ImageSpec, Model
+        >>> from xrs.nets import get_network
+        >>> config = {"features": 8, "blocks": 1}
+        >>> card = Card(
+        ...     network="dsen2",
+        ...     task="sharpen",
+        ...     images=(ImageSpec(("B04", "B08")), ImageSpec(("B11",), ratio=2)),
+        ...     config=config,
+        ... )
+        >>> model = Model.from_module(get_network("dsen2").build((2, 1), (1, 2), **config), card)
+        >>> model.card.sha256 == Model.from_module(model.build(), card).card.sha256
+        True
+        """
+        from xrs.nets.receptive import receptive_margin
+
+        weights = {name: tensor.detach().cpu().numpy().copy() for name, tensor in module.state_dict().items()}
+        margin = receptive_margin(module, card.bands, card.ratios) if card.margin < 0 else card.margin
+        return cls(replace(card, margin=margin, sha256=hash_of(weights)), weights=weights)
+
+    def weights(self) -> Weights:
+        """The tensors by name; read and checked each time if the model stands for a file.
+
+        Raises
+        ------
+        ModelCardError
+            If the file is gone, damaged or another one by now.
+        """
+        if self._weights is not None:
+            return self._weights
+        source = str(self.source)
+        card, weights = unpack(read_bytes(source), source)
+        if card.sha256 != self.card.sha256:
+            raise ModelCardError(
+                f"{source} holds other weights ({card.sha256[:12]}...) than when it was loaded",
+                f"{self.card.sha256[:12]}...",
+                "load it again",
+            )
+        return weights
+
+    def build(self) -> torch.nn.Module:
+        """The network as a torch module with these weights.
+
+        Raises
+        ------
+        ModelCardError
+            If the weights are not those of the architecture the card names.
+        """
+        import torch
+
+        from xrs.nets import get_network
+
+        network = get_network(self.card.network)
+        module = network.build(self.card.bands, self.card.ratios, **self.card.config)
+        state = {name: torch.from_numpy(values.copy()) for name, values in self.weights().items()}
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            raise ModelCardError(
+                f"the weights do not fit the network {self.card.network!r} ({str(error).splitlines()[-1].strip()})",
+                f"the tensors of {self.card.network}({dict(self.card.config)})",
+                "correct 'network' or 'config' of the card",
+            ) from error
+        return module
+
+    def save(self, path: str | os.PathLike[str]) -> Model:
+        """Write card and weights to one safetensors file; returns the model of that file.
+
+        Parameters
+        ----------
+        path : str or path
+            A local file; its folder is made, an earlier file replaced.
+        """
+        place = Path(path).resolve()
+        write_bytes(pack(self.card, self.weights()), place)
+        return Model(self.card, str(place))
+
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[Any, ...]]:
+        return Model, (self.card, self.source, self._weights)
+
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        return "xrs.Model", self.card.to_json()
+
+    def __repr__(self) -> str:
+        first, last = self.card.images[0], self.card.images[-1]
+        return (
+            f"<Model {self.card.network} sha256={self.card.sha256[:12]} ({self.card.task} x{last.ratio}): "
+            f"{', '.join(last.bands)} by {', '.join(first.bands)}>"
+        )
+
+
+def load_model(source: str | os.PathLike[str] | Model, *, in_memory: bool = False) -> Model:
+    """A model from a file, a URL or by the name of a shipped one.
+
+    Parameters
+    ----------
+    source : str, path or Model
+        A safetensors file with a card, a URL that fsspec knows, or a name of :func:`list_models`.
+    in_memory : bool
+        Whether the weights travel with the model, for workers that do not see the file. Otherwise each process
+        reads them where they are used.
+
+    Raises
+    ------
+    ModelCardError
+        If there is no such model, the file is damaged or has no card, or is a pickle: those are never read.
+
+    Examples
+    --------
+    >>> model = load_model("mine.safetensors")  # doctest: +SKIP
+    """
+    if isinstance(source, Model):
+        return Model(source.card, weights=source.weights()) if in_memory else source
+    place = _place(os.fspath(source))
+    card, weights = unpack(read_bytes(place), place)
+    return Model(card, weights=weights) if in_memory else Model(card, place)
+
+
+def list_models() -> pd.DataFrame:
+    """The models that come with the library.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each model: name, network, task, bands, inputs, ratio, licence, training, sha256.
+
+    Examples
+    --------
+    >>> from xrs.models import list_models
+    >>> "network" in list_models()
+    True
+    """
+    import pandas as pd
+
+    columns = ("name", "network", "task", "bands", "inputs", "ratio", "licence", "training", "sha256")
+    rows = [_row(name) for name in _shipped()]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _row(name: str) -> dict[str, Any]:
+    card = load_model(name).card
+    return {
+        "name": name,
+        "network": card.network,
+        "task": card.task,
+        "bands": ", ".join(card.images[-1].bands),
+        "inputs": "; ".join(", ".join(image.bands) for image in card.images[:-1]),
+        "ratio": card.ratios[-1],
+        "licence": card.licence,
+        "training": str(card.training.get("data", "")),
+        "sha256": card.sha256,
+    }
+
+
+def _shipped() -> list[str]:
+    return sorted(f.name.removesuffix(_SUFFIX) for f in _SHIPPED.iterdir() if f.name.endswith(_SUFFIX))
+
+
+def _place(source: str) -> str:
+    """The path or URL a user's word stands for."""
+    if "://" in source:
+        return source
+    path = Path(source)
+    if path.is_file():
+        return str(path.resolve())
+    if source in _shipped():
+        return str(_SHIPPED / f"{source}{_SUFFIX}")
+    names = ", ".join(_shipped()) or "none is shipped"
+    raise ModelCardError(
+        f"no file and no model {source!r}", f"a safetensors file, a URL, or a name ({names})", "xrs.list_models()"
+    )
