@@ -19,19 +19,11 @@ from xrs.quality import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: Rooms whose names belong to the reference, in the order of the page.
-ROOMS = (
-    "sensors",
-    "scenes",
-    "quality",
-    "indices",
-    "io",
-    "methods",
-    "cube",
-    "lazy",
-    "lazy.cluster",
-    "errors",
-)
+#: Rooms in the order of the reference; those not named here follow.
+FIRST = ("sensors", "scenes", "quality", "indices", "io", "methods", "cube", "lazy", "lazy.cluster")
+
+#: Rooms whose names are for those who work on xrs.
+INNER = ("kernels", "operators")
 
 _TITLES = {
     "pansharpen": "Pansharpening",
@@ -111,7 +103,7 @@ def reference_page() -> str:
         "",
         *_autosummary(["xrs.accessor.CubeAccessor", "xrs.accessor.TreeAccessor"]),
     ]
-    for room in ROOMS:
+    for room in rooms():
         parts += _room_part(room, listed)
     return "\n".join(parts)
 
@@ -129,6 +121,12 @@ def command_page() -> str:
 
 def _help(command: click.Command, context: click.Context) -> str:
     return f"```text\n{command.get_help(context)}\n```"
+
+
+def rooms() -> list[str]:
+    """The rooms of the reference."""
+    known = [name for name in xrs.__all__ if inspect.ismodule(getattr(xrs, name)) and name not in INNER]
+    return [*FIRST, *(name for name in known if name not in FIRST)]
 
 
 def _room_part(room: str, listed: set[int]) -> list[str]:
