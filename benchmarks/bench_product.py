@@ -92,7 +92,7 @@ def timed(write: Callable[[xr.DataArray, Path], None], cube: xr.DataArray) -> fl
     return seconds
 
 
-def main(megabytes: int = 512) -> list[dict[str, object]]:
+def main(megabytes: int = 1024) -> list[dict[str, object]]:
     """Run turn by turn, print a table of medians and ratios, return its rows."""
     cube = make_cube(megabytes)
     ways = (plain, ours, ours_with_overviews, ours_packed)

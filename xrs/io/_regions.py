@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from xrs.errors import ChunkingError, ParameterError
 
-__all__ = ["Layout", "level_count", "level_shape", "plan_layouts"]
+__all__ = ["Layout", "direct_levels", "level_count", "level_shape", "plan_layouts"]
 
 #: Bytes of a region in memory that planning aims at, and those it never passes by its own choice.
 _AIM = 32 * 2**20
@@ -23,8 +23,11 @@ _COARSEST = 512
 _SIDES = (256, 2048)
 _DATES = 8
 
-#: Inner chunks aimed at; each costs the encoder a fixed time, so smaller ones write slowly.
-_INNER = {"time": _DATES, "band": 1, "y": 512, "x": 512}
+#: Overviews that are made with the base, out of the values in memory: few objects, and little is read again.
+_DIRECT = 2
+
+#: Inner chunks aimed at: what is read for a small window. 2 MiB fit a core's cache, and compress fastest.
+_INNER = {"time": _DATES, "band": 1, "y": 256, "x": 256}
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,18 @@ def level_count(height: int, width: int, overviews: bool | int) -> int:
 def level_shape(shape: tuple[int, ...], level: int) -> tuple[int, ...]:
     """The shape of an overview: ``y`` and ``x``, the last two, halved ``level`` times and rounded up."""
     return (*shape[:-2], *(-(-n // 2**level) for n in shape[-2:]))
+
+
+def direct_levels(layouts: Sequence[Layout]) -> int:
+    """Number of overviews whose shards are made of one shard of the base each: at most two."""
+    base = layouts[0]
+    return min(_halvings(base.shape, base.shards), len(layouts) - 1)
+
+
+def _halvings(shape: Sequence[int], sizes: Sequence[int]) -> int:
+    """How often shards can be halved without a rest, up to :data:`_DIRECT`; a single shard always can."""
+    cut = [size for n, size in zip(shape[-2:], sizes[-2:], strict=True) if size < n]
+    return next(k for k in range(_DIRECT, -1, -1) if all(size % 2**k == 0 for size in cut))
 
 
 def plan_layouts(
@@ -173,13 +188,14 @@ def _layout(
 ) -> Layout:
     chunks, shards = [], []
     coarse = level_shape(shape, level)
+    halvings = min(level, _halvings(shape, sizes))
     for dim, n, n_base, size in zip(dims, coarse, shape, sizes, strict=True):
         spatial = dim in ("y", "x")
         if spatial and halved and size < n_base and size % 2:
             raise ChunkingError(
                 f"a shard has {size} pixels along {dim}", "an even number, as overviews halve it", "overviews=False"
             )
-        step = size // 2 if spatial and level and size < n_base else size
+        step = size // 2**halvings if spatial and size < n_base else size
         if inner.get(dim) and size < n_base and size % inner[dim]:
             raise ChunkingError(
                 f"chunks of {inner[dim]} and shards of {size} along {dim}",
@@ -198,7 +214,7 @@ def _axis(n: int, step: int, single: bool, aim: int, inner: int | None) -> tuple
         chunk = min(inner or -(-n // -(-n // aim)), n)
         return chunk, chunk * -(-n // chunk)
     if inner is None:
-        return _divisor(step, aim if step > 2 * aim else 2 * aim), step
+        return _divisor(step, aim), step
     return math.gcd(inner, step), step
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
+from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.buffer.cpu import Buffer, buffer_prototype
 from zarr.core.sync import sync
@@ -28,6 +31,7 @@ __all__ = [
     "sweep_partial",
     "version_of",
     "write",
+    "write_made",
 ]
 
 
@@ -82,6 +86,14 @@ def write(store: Store, key: str, content: bytes) -> None:
     sync(store.set(key, Buffer.from_bytes(content)))
 
 
+def write_made(store: Store, key: str, make: Callable[[], NDArray[np.uint8]]) -> None:
+    """Put an object whose bytes are made on a thread that is never the main one.
+
+    There Blosc would use threads of its own, and the order of its blocks would change from run to run.
+    """
+    sync(_write_made(store, key, make))
+
+
 def delete(store: Store, key: str) -> None:
     """Remove an object if it is there."""
     sync(_delete(store, key))
@@ -121,6 +133,10 @@ def version_of(store: Store) -> int:
     """A number that changes when a local product is replaced; zero for other stores."""
     root = local_root(store)
     return 0 if root is None else (root / "zarr.json").stat().st_mtime_ns
+
+
+async def _write_made(store: Store, key: str, make: Callable[[], NDArray[np.uint8]]) -> None:
+    await store.set(key, Buffer.from_array_like(await asyncio.to_thread(make)))
 
 
 async def _delete(store: Store, key: str) -> None:

@@ -1,8 +1,8 @@
-"""The tasks of a product: write a region of the base with its first overview, or a region of a coarser one."""
+"""The tasks of a product: write a region of the base with its first overviews, or a region of a coarser one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from numcodecs.blosc import Blosc
 from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.codecs import BloscCodec
@@ -19,17 +20,14 @@ from xrs.errors import ParameterError
 from xrs.io import _journal, _store
 from xrs.io._overviews import halve
 from xrs.io._packing import Packing, pack, unpack
-from xrs.io._regions import Layout
+from xrs.io._regions import Layout, direct_levels
+from xrs.io._shards import encode_shard
 from xrs.lazy.store import Blocks, Step
 
 __all__ = ["CODECS", "VariablePlan", "create_arrays", "steps_of"]
 
-#: Shuffled bytes compress well and fast: neighbours share their exponents.
-CODECS = {
-    "lz4": partial(BloscCodec, cname="lz4", clevel=5, shuffle="shuffle"),
-    "zstd": partial(BloscCodec, cname="zstd", clevel=3, shuffle="shuffle"),
-    "none": None,
-}
+#: Blosc's compressor and its level. Shuffled bytes compress well and fast: neighbours share their exponents.
+CODECS: dict[str, tuple[str, int] | None] = {"lz4": ("lz4", 5), "zstd": ("zstd", 3), "none": None}
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,13 @@ class VariablePlan:
     layouts: tuple[Layout, ...]
 
     @property
-    def written_levels(self) -> list[int]:
-        """Levels with steps of their own: the first overview is written with the base."""
-        return [level for level in range(len(self.layouts)) if level != 1]
+    def direct(self) -> int:
+        """Number of overviews that are written with the base."""
+        return direct_levels(self.layouts)
 
     def regions(self) -> Iterator[tuple[int, tuple[int, ...], str]]:
-        """Level, index and name of each region."""
-        for level in self.written_levels:
+        """Level, index and name of each region; what is written with the base has none of its own."""
+        for level in (0, *range(self.direct + 1, len(self.layouts))):
             for index in product(*map(range, self.layouts[level].grid)):
                 yield level, index, region_name(level, self.name, index)
 
@@ -86,8 +84,14 @@ def codec_of(name: str, itemsize: int) -> Any:
     """The compressor of a name; None for none."""
     if name not in CODECS:
         raise ParameterError(f"codec={name!r}", f"one of {sorted(CODECS)}", "codec='lz4'")
-    make = CODECS[name]
-    return None if make is None else make(typesize=itemsize)
+    found = CODECS[name]
+    return None if found is None else BloscCodec(cname=found[0], clevel=found[1], shuffle="shuffle", typesize=itemsize)
+
+
+def compressor_of(name: str) -> Callable[[NDArray[Any]], bytes]:
+    """The function that makes what :func:`codec_of` names in the metadata."""
+    found = CODECS[name]
+    return np.ndarray.tobytes if found is None else Blosc(*found, shuffle=Blosc.SHUFFLE).encode
 
 
 def create_arrays(store: Store, plan: VariablePlan, attrs: dict[str, Any]) -> None:
@@ -119,23 +123,21 @@ class Writer:
     plan : VariablePlan
     arrays : tuple of zarr.Array
         One for each level.
-    again : bool
-        Whether an earlier run may have left objects that it did not record.
     """
 
     store: Store
     plan: VariablePlan
     arrays: tuple[zarr.Array[Any], ...]
-    again: bool
 
     def write_base(self, index: tuple[int, ...], block: NDArray[Any]) -> None:
-        """Write a block of the cube and its part of the first overview, then record the region."""
+        """Write a block of the cube and its part of the first overviews, then record the region."""
         values = np.asarray(block)
         if values.dtype.kind == "f":
             values = values.astype(np.float32, copy=False)
         self._put(0, index, values)
-        if len(self.arrays) > 1:
-            self._put(1, index, halve(values))
+        for level in range(1, self.plan.direct + 1):
+            values = halve(values)
+            self._put(level, index, values)
         _journal.mark(self.store, region_name(0, self.plan.name, index))
 
     def write_overview(self, level: int, index: tuple[int, ...], _block: None) -> None:
@@ -148,26 +150,31 @@ class Writer:
         _journal.mark(self.store, region_name(level, self.plan.name, index))
 
     def _put(self, level: int, index: tuple[int, ...], values: NDArray[Any]) -> None:
-        array = self.arrays[level]
-        if self.again:
-            # A shard at the array's edge is merged with what is there, which may be half an object.
-            _store.delete(self.store, f"{self.plan.path(level)}/{array.metadata.encode_chunk_key(index)}")
-        packing = self.plan.packing
-        name = self.plan.name
-        array[self.plan.layouts[level].window(index)] = values if packing is None else pack(values, packing, name)
+        """Store a whole shard, whatever an earlier run may have left in its place."""
+        plan, layout = self.plan, self.plan.layouts[level]
+        stored = values if plan.packing is None else pack(values, plan.packing, plan.name)
+        little = np.dtype(plan.dtype).newbyteorder("<")
+        _store.write_made(
+            self.store,
+            f"{plan.path(level)}/{self.arrays[level].metadata.encode_chunk_key(index)}",
+            partial(
+                encode_shard,
+                np.asarray(stored, little),
+                layout.chunks,
+                layout.shards,
+                plan.fill_value(),
+                compressor_of(plan.codec),
+            ),
+        )
 
 
-def steps_of(store: Store, plan: VariablePlan, variable: xr.DataArray, done: set[str], again: bool) -> list[Step]:
+def steps_of(store: Store, plan: VariablePlan, variable: xr.DataArray, done: set[str]) -> list[Step]:
     """The steps that are still to do for a variable, each region after those it is made from."""
     pending = [(level, index, name) for level, index, name in plan.regions() if name not in done]
     if not pending:
         return []
-    # Without this Zarr compares each chunk to the fill value first, which costs more than writing it.
-    whole = {"write_empty_chunks": True}
-    arrays = tuple(
-        zarr.open_array(store, path=plan.path(k), mode="r+").with_config(whole) for k in range(len(plan.layouts))
-    )
-    writer = Writer(store, plan, arrays, again)
+    arrays = tuple(zarr.open_array(store, path=plan.path(k), mode="r") for k in range(len(plan.layouts)))
+    writer = Writer(store, plan, arrays)
     blocks = Blocks.of(variable.data, plan.layouts[0].shards) if any(level == 0 for level, *_ in pending) else None
     return [_step(writer, blocks, level, index, name) for level, index, name in pending]
 
@@ -180,14 +187,14 @@ def _step(writer: Writer, blocks: Blocks | None, level: int, index: tuple[int, .
 
 def _below(plan: VariablePlan, level: int, index: tuple[int, ...]) -> Iterator[str]:
     """Names of the regions that a region of an overview is made from."""
-    # The first overview is written by the steps of the base, shard for shard.
+    # The first overviews are written by the steps of the base, shard for shard.
     below = level - 1
     finer = plan.layouts[below]
     *lead, rows, columns = plan.layouts[level].window(index)
     window = (*lead, _twice(rows, finer.shape[-2]), _twice(columns, finer.shape[-1]))
     spans = [range(w.start // s, -(-w.stop // s)) for w, s in zip(window, finer.shards, strict=True)]
     for part in product(*spans):
-        yield region_name(0 if below == 1 else below, plan.name, part)
+        yield region_name(0 if below <= plan.direct else below, plan.name, part)
 
 
 def _twice(window: slice, most: int) -> slice:

@@ -188,6 +188,16 @@ def open_product(url: str | Path | Store, *, level: int = 0) -> xr.Dataset:
         If the place holds something else.
     ParameterError
         If there is no such level.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, xarray as xr
+    >>> grid = {"y": [35.0, 25, 15, 5], "x": [5.0, 15, 25, 35]}
+    >>> cube = xr.DataArray(np.arange(16, dtype="f4").reshape(4, 4), dims=("y", "x"), coords=grid, name="level")
+    >>> place = to_product(cube, tempfile.mkdtemp() + "/levels.zarr", overviews=1, progress=False)
+    >>> open_product(place, level=1)["level"].values
+    array([[ 2.5,  4.5],
+           [10.5, 12.5]], dtype=float32)
     """
     place = str(url)
     store = _store.open_store(url)
@@ -315,11 +325,10 @@ def _is_written(store: Store) -> bool:
 
 def _write_regions(store: Store, job: _Job, progress: bool, client: Any) -> None:
     done = _journal.finished(store)
-    again = _SKELETON in done
-    if not again:
+    if _SKELETON not in done:
         _write_skeleton(store, job)
         _journal.mark(store, _SKELETON)
-    steps = [step for plan in job.plans for step in steps_of(store, plan, job.dataset[plan.name], done, again)]
+    steps = [step for plan in job.plans for step in steps_of(store, plan, job.dataset[plan.name], done)]
     run_steps(steps, progress=progress, client=client)
 
 
