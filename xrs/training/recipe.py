@@ -22,8 +22,8 @@ def run(recipe: str | Path) -> tuple[Model, str]:
     ----------
     recipe : str or Path
         A YAML file with ``data`` (see :func:`open_data`), ``pan`` likewise if the task needs it, ``output`` (the
-        path of the model), and the other arguments of :func:`xrs.train`. The checkpoint stands beside the output unless told
-        otherwise. Relative paths are from the recipe's folder::
+        path of the model), and the other arguments of :func:`xrs.train`. The checkpoint stands beside the output unless
+        told otherwise. Relative paths are from the recipe's folder::
 
             data: {path: scene.nc, groups: [r10m, r20m]}
             output: model.safetensors

@@ -246,13 +246,13 @@ def _read(pairs: Pairs, spots: Sequence[Spot], side: int) -> list[Float32]:
     """The windows of all inputs and of the target at these spots, each (patch, band, y, x), in one computation."""
     arrays = [*zip(pairs.inputs.arrays, pairs.inputs.factors, strict=True), (pairs.target, pairs.factor)]
     stacks = {
-        str(n): _stack(xr.DataArray(array.variable), factor, spots, side, n) for n, (array, factor) in enumerate(arrays)
+        str(n): _stack(array.variable, factor, spots, side, n) for n, (array, factor) in enumerate(arrays)
     }
     seen = xr.Dataset(stacks).compute()
     return [np.ascontiguousarray(seen[name].values, np.float32) for name in stacks]
 
 
-def _stack(image: xr.DataArray, factor: int, spots: Sequence[Spot], side: int, n: int) -> xr.DataArray:
+def _stack(image: xr.Variable, factor: int, spots: Sequence[Spot], side: int, n: int) -> xr.Variable:
     length = side * factor
     windows = [
         image.isel(
@@ -262,9 +262,9 @@ def _stack(image: xr.DataArray, factor: int, spots: Sequence[Spot], side: int, n
         )
         for date, row, column in spots
     ]
-    stacked = xr.concat(windows, dim="patch")
+    stacked = xr.Variable.concat(windows, dim="patch")  # type: ignore[no-untyped-call]
     # Images differ in size, so their dims must differ in name to stand in one Dataset.
-    return xr.DataArray(stacked.data, dims=("patch", f"band{n}", f"y{n}", f"x{n}"))
+    return xr.Variable(("patch", f"band{n}", f"y{n}", f"x{n}"), stacked.data)
 
 
 def _filled(pairs: Pairs, inputs: Sequence[Float32], target: Float32, spots: NDArray[np.int64]) -> Patches:
