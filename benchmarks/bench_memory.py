@@ -1,0 +1,158 @@
+"""Peak memory of a worker when a cube grows ten times, in space and in time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import xarray as xr
+
+import xrs
+from benchmarks.cases import RATIO, cube_of
+from benchmarks.common import Table
+from xrs.io.product import open_product, to_product
+from xrs.lazy.cluster import local_cluster
+from xrs.lazy.generate import generate
+
+#: How a job is run: one process with two threads, or two processes of one thread.
+SCHEDULERS = ("threads", "distributed")
+
+BANDS, CHUNK = 4, 512
+
+
+@dataclass(frozen=True)
+class Case:
+    """A job: what is done to how large a cube.
+
+    Attributes
+    ----------
+    verb : str
+        A pansharpening method, or ``whittaker``.
+    rows, columns, dates : int
+        Of the finest grid.
+    chunk : int
+        Side of its chunks.
+    folder : str
+        Where the products are that it reads.
+    """
+
+    verb: str
+    rows: int
+    columns: int
+    dates: int
+    chunk: int
+    folder: str = ""
+
+
+def tables(quick: bool) -> Iterator[Table]:
+    """Peaks of a small and a ten times larger job."""
+    table = Table(
+        "Peak resident memory of a worker, MB, when the cube grows ten times",
+        ("job", "growth", "scheduler", "small", "large", "ratio", "large cube, GB"),
+        notes="Each job in processes of its own; the interpreter and its libraries are counted in. From "
+        "products on disk to a product without overviews. "
+        "threads: one process with two threads; distributed: the larger of two workers. To reach: 1.15.",
+    )
+    for verb, growth, *sizes in cases(quick):
+        with tempfile.TemporaryDirectory() as folder:
+            small, large = (replace(case, folder=folder) for case in sizes)
+            write_sources(large)
+            for scheduler in SCHEDULERS[: 1 if quick else 2]:
+                one, ten = peak(small, scheduler), peak(large, scheduler)
+                table.add(verb, growth, scheduler, one, ten, ten / one, size_of(large))
+    yield table
+
+
+def cases(quick: bool) -> Iterator[tuple[str, str, Case, Case]]:
+    """Jobs by verb and by what grows; the small ones have more regions than workers, as any real job has."""
+    side, chunk = (1024, 256) if quick else (4096, CHUNK)
+    for verb in ("sfim",) if quick else ("sfim", "gsa"):
+        yield f"pansharpen {verb}", "space", *(Case(verb, side, n * side, 1, chunk) for n in (1, 10))
+        yield f"pansharpen {verb}", "time", *(Case(verb, side // 4, side // 4, n, chunk) for n in (32, 320))
+    if not quick:
+        yield "smooth whittaker", "space", *(Case("whittaker", 2048, n * 2048, 48, chunk) for n in (1, 10))
+        yield "smooth whittaker", "time", *(Case("whittaker", 2048, 2048, n, chunk) for n in (48, 480))
+
+
+def size_of(case: Case) -> float:
+    """Gigabytes of a job's result."""
+    bands = 1 if case.verb == "whittaker" else BANDS
+    return 4e-9 * case.dates * bands * case.rows * case.columns
+
+
+def peak(case: Case, scheduler: str) -> float:
+    """Peak of a worker in megabytes, of a job in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.bench_memory", scheduler, json.dumps(asdict(case))]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def write_sources(case: Case) -> None:
+    """Products that a job reads: random reflectance in steps of 1e-4, made on the fly."""
+    folder, chunk = Path(case.folder), case.chunk
+    shape = (case.dates, 1, case.rows, case.columns)
+    if case.verb == "whittaker":
+        _write(folder / "series", shape, (8, 1, chunk, chunk), 10.0)
+        return
+    _write(folder / "pan", shape, (1, 1, chunk, chunk), 10.0 / RATIO)
+    coarse = (case.dates, BANDS, case.rows // RATIO, case.columns // RATIO)
+    _write(folder / "ms", coarse, (1, BANDS, chunk // RATIO, chunk // RATIO), 10.0)
+
+
+def _write(place: Path, shape: tuple[int, ...], chunks: tuple[int, ...], resolution: float) -> None:
+    sizes = dict(zip(("time", "band", "y", "x"), chunks, strict=True))
+    cube = cube_of(generate(_block, shape, chunks, np.float32, params={}), resolution).rename("values")
+    to_product(cube, place, chunks=sizes, shards=sizes, overviews=False, progress=False, stac_item=False)
+
+
+def _block(slices: tuple[slice, ...]) -> np.ndarray:
+    shape = tuple(s.stop - s.start for s in slices)
+    steps = np.random.default_rng([s.start for s in slices]).integers(500, 6500, shape, dtype=np.uint16)
+    return steps.astype(np.float32) * np.float32(1e-4)
+
+
+def run_job(case: Case, scheduler: str) -> float:
+    """Run a job here; megabytes at the peak of the worker that needed most."""
+    if scheduler == "distributed":
+        with local_cluster(2) as client:
+            _write_result(case, client)
+            return max(client.run(peak_of_process).values())
+    with dask.config.set(scheduler="threads", num_workers=2):
+        _write_result(case, None)
+    return peak_of_process()
+
+
+def _write_result(case: Case, client: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        to_product(result_of(case), Path(folder) / "result", overviews=False, progress=False, client=client)
+
+
+def result_of(case: Case) -> xr.DataArray:
+    """The lazy result of a job on the part of its sources it is to see."""
+
+    def source(name: str, ratio: int = 1) -> xr.DataArray:
+        cube = open_product(Path(case.folder) / name)["values"]
+        return cube.isel(time=slice(case.dates), y=slice(case.rows // ratio), x=slice(case.columns // ratio))
+
+    if case.verb == "whittaker":
+        return xrs.smooth(source("series"), "whittaker", lmbda=10.0)
+    return xrs.pansharpen(source("ms", RATIO), source("pan").isel(band=0, drop=True), case.verb)
+
+
+def peak_of_process() -> float:
+    """Largest resident size of this process so far, in megabytes."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    print(run_job(Case(**json.loads(sys.argv[2])), sys.argv[1]))
