@@ -184,6 +184,7 @@ def test_an_interruption_says_how_to_go_on(catalog: Path, tmp_path: Path, monkey
     assert "run the same command again" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_main_job_on_real_scenes(shared_data: Path, tmp_path: Path) -> None:
     """The command of the manual, on two months."""
     catalog, out = shared_data / "flanders" / "catalog.json", tmp_path / "out.zarr"
