@@ -149,4 +149,4 @@ def test_groups_are_the_bands() -> None:
     network = NFGR((4, 6), (1, 2), features=64, stages=1)
     convolution = network.stages[0].prior[1].branches[0].spatial
     assert convolution.groups == 6
-    assert convolution.out_channels == 66
+    assert convolution.out_channels == 48

@@ -162,7 +162,8 @@ class NFGR(nn.Module):
     stages, blocks : int
         Stages, and blocks of the prior in each.
     features : int
-        Of the prior; rounded up to a multiple of the coarse image's bands, which are its groups.
+        Of the prior; taken to the nearest multiple of 8 in each group (a group is a band), for whose sizes
+        grouped convolutions are fast.
     alpha : float
         The standard deviation that a block adds.
     slope : float
@@ -195,7 +196,7 @@ class NFGR(nn.Module):
         super().__init__()
         self.ratio = ratios[1]
         groups = bands[1]
-        features = -(-features // groups) * groups
+        features = max(round(features / (8 * groups)), 1) * 8 * groups
         taps = stack_taps([gaussian_taps(value, self.ratio) for value in np.broadcast_to(gain, groups).tolist()])
         self.taps = nn.Parameter(torch.as_tensor(taps, dtype=torch.float32))
         self.logits = nn.Parameter(torch.zeros(bands[0], bands[1]))
