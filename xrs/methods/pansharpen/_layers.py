@@ -86,7 +86,10 @@ def modulate(
 ) -> Float32:
     """Scale bands by a ratio of sums of layers: ``out[b] = (layer[b] - offset[b]) N_b / D_b + offset[b]``.
 
-    Where ``D_b`` is not above ``FLOOR`` the band stays as interpolated.
+    Where ``D_b`` is not above ``FLOOR`` the band stays as interpolated. The ratio is held between 0 and
+    ``layers.ratio ** 2``: light is not negative, and a fine pixel has at most all the light of its coarse
+    pixel. Only where a pan nears zero, as one made of other bands may over water, do these bounds bite.
+    They do not hold for what is left above an offset, so not where ``positive``.
 
     Parameters
     ----------
@@ -100,7 +103,8 @@ def modulate(
     rows, taps, first, reach = _prepare(layers)
     out = np.empty((offset.size, *layers.fine.shape[1:]), np.float32)
     least = np.float32(0.0 if positive else -np.inf)
-    args = numerator.astype(np.float32), denominator.astype(np.float32), offset.astype(np.float32), least
+    limits = np.array([-np.inf, np.inf] if positive else [0.0, layers.ratio**2], np.float32)
+    args = numerator.astype(np.float32), denominator.astype(np.float32), offset.astype(np.float32), least, limits
     _modulate(rows, layers.fine, taps, first, reach, *args, out)
     return out
 
@@ -183,16 +187,17 @@ def _mix(rows, fine, taps, first, reach, weights, out):  # type: ignore[no-untyp
 
 
 @njit(nogil=True, cache=True, fastmath={"arcp", "nnan", "nsz"}, error_model="numpy")
-def _divide(above, below, width):  # type: ignore[no-untyped-def]
-    """Ratios in place of numerators, one where there is nothing to divide by."""
+def _divide(above, below, limits, width):  # type: ignore[no-untyped-def]
+    """Ratios within limits in place of numerators, one where there is nothing to divide by."""
+    low, high = limits[0], limits[1]
     for x in range(width):
         bright = below[x] > _FLOOR
         ratio = above[x] / (below[x] if bright else _ONE)
-        above[x] = ratio if bright else _ONE
+        above[x] = min(max(ratio, low), high) if bright else _ONE
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nnan", "nsz"}, error_model="numpy")
-def _modulate(rows, fine, taps, first, reach, numerator, denominator, offset, least, out):  # type: ignore[no-untyped-def]
+def _modulate(rows, fine, taps, first, reach, numerator, denominator, offset, least, limits, out):  # type: ignore[no-untyped-def]
     width = fine.shape[2]
     buffer = np.empty((rows.shape[0] + fine.shape[0], _COLUMNS), np.float32)
     above = np.empty(_COLUMNS, np.float32)
@@ -207,7 +212,7 @@ def _modulate(rows, fine, taps, first, reach, numerator, denominator, offset, le
                 if b == 0 or not shared:
                     _sum(buffer, numerator[min(b, numerator.shape[0] - 1)], m, above)
                     _sum(buffer, denominator[min(b, denominator.shape[0] - 1)], m, below)
-                    _divide(above, below, m)
+                    _divide(above, below, limits, m)
                 target = out[b, y, left:right]
                 band = buffer[b]
                 h = offset[b]
