@@ -1,7 +1,7 @@
 """Encode a shard in one go.
 
 Zarr's own encoder makes and copies each inner chunk on its one event loop, where all writers of a process wait for
-each other. This one costs about half its processor time and runs beside others; what it gives is what the
+each other. This one fills a single array and runs beside others; what it gives is what the
 specification of the codec ``sharding_indexed`` says, and the same bytes in each run.
 """
 
