@@ -43,7 +43,7 @@ from xrs.nets.base import Network
 from xrs.reference import Reference
 from xrs.sensors.torch_forward import apply_response, decimate, decimate_adjoint
 
-__all__ = ["NETWORK", "NFGR", "NFStack", "ScaledConv", "activation_gain"]
+__all__ = ["NETWORK", "NFGR", "NFBlock", "NFStack", "ScaledConv", "activation_gain"]
 
 #: Least variance times fan-in that is divided by, as in the reference implementation of Brock et al.
 _EPS = 1e-4
@@ -93,41 +93,40 @@ class ScaledConv(nn.Conv2d):
         return self._conv_forward(x, self.standardised(), self.bias)
 
 
-class NFStack(nn.Module):
-    """Blocks ``x + alpha f(x / beta)``: from unit variance, after l blocks the variance is ``1 + l alpha²``.
+class NFBlock(nn.Module):
+    """``x + alpha f(x / beta)`` with f: activation, grouped 3 x 3, activation, 1 x 1.
 
-    Examples
-    --------
-    >>> [round(beta, 3) for beta in NFStack(3, 16, groups=4, alpha=1.0).betas]
-    [1.0, 1.414, 1.732]
+    The activation is positively homogeneous, so 1 / beta and alpha are taken into the weights' scale.
+
+    Parameters
+    ----------
+    features, groups : int
+        Of the grouped convolution.
+    alpha, beta : float
+        The standard deviation that the block adds, and the one it meets.
+    slope : float
+        Of the leaky ReLU; 0 is ReLU.
     """
 
-    def __init__(self, blocks: int, features: int, *, groups: int, alpha: float = 0.2, slope: float = 0.0) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.betas = [math.sqrt(1.0 + index * alpha**2) for index in range(blocks)]
-        self.branches = nn.ModuleList(_Branch(features, groups, slope) for _ in range(blocks))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Of the same shape."""
-        for branch, beta in zip(self.branches, self.betas, strict=True):
-            x = x + self.alpha * branch(x / beta)
-        return x
-
-
-class _Branch(nn.Module):
-    """Activation, grouped 3 x 3, activation, 1 x 1: unit variance in, unit variance out."""
-
-    def __init__(self, features: int, groups: int, slope: float) -> None:
+    def __init__(self, features: int, groups: int, *, alpha: float, beta: float, slope: float = 0.0) -> None:
         super().__init__()
         gamma = activation_gain(slope)
         self.slope = slope
-        self.spatial = ScaledConv(features, features, 3, groups, gamma)
-        self.mix = ScaledConv(features, features, 1, gamma=gamma)
+        self.spatial = ScaledConv(features, features, 3, groups, gamma / beta)
+        self.mix = ScaledConv(features, features, 1, gamma=gamma * alpha)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.spatial(leaky_relu(x, self.slope))
-        return self.mix(leaky_relu(x, self.slope))
+        """Of the same shape."""
+        branch = self.spatial(leaky_relu(x, self.slope))
+        return x + self.mix(leaky_relu(branch, self.slope, inplace=True))
+
+
+class NFStack(nn.Sequential):
+    """Blocks whose variance is known: from unit variance, after l blocks it is ``1 + l alpha²``."""
+
+    def __init__(self, blocks: int, features: int, *, groups: int, alpha: float = 0.2, slope: float = 0.0) -> None:
+        betas = (math.sqrt(1.0 + index * alpha**2) for index in range(blocks))
+        super().__init__(*(NFBlock(features, groups, alpha=alpha, beta=beta, slope=slope) for beta in betas))
 
 
 class _Stage(nn.Module):
