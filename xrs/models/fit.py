@@ -82,8 +82,8 @@ def _check_target(card: Card, image: ImageSpec, seen: Observed, target: str) -> 
         raise ModelCardError(
             f"{target} has the bands {_names(seen)}",
             f"for the {card.network} model, {list(image.bands)}",
-            "a model for each group that is sharpened (model=[one, other]), bands=[...] of groups that have one, or other "
-            "names (xrs.cube.assign_bands)",
+            "a model for each group to be sharpened (model=[one, other]), bands=[...] of groups that have one, or "
+            "other names (xrs.cube.assign_bands)",
         )
     if seen.ratio != image.ratio:
         raise ModelCardError(
