@@ -153,7 +153,7 @@ def _autosummary(names: Sequence[str]) -> list[str]:
 
 def _family_section(family: str) -> str:
     methods = methods_of(family)
-    adapted = methods_of("pansharpen") if family == "sharpen" else {}
+    adapted = methods_of("pansharpen", models=False) if family == "sharpen" else {}
     rows = [
         (
             _link(m.name, family if m.name not in adapted else "pansharpen"),

@@ -139,7 +139,7 @@ class Model:
         path : str or path
             A local file; its folder is made, an earlier file replaced.
         """
-        place = Path(path).resolve()
+        place = Path(path).expanduser().resolve()
         write_bytes(pack(self.card, self.weights()), place)
         return Model(self.card, str(place))
 
@@ -167,6 +167,10 @@ def load_model(source: str | os.PathLike[str] | Model, *, in_memory: bool = Fals
     in_memory : bool
         Whether the weights travel with the model, for workers that do not see the file. Otherwise each process
         reads them where they are used.
+
+    Returns
+    -------
+    Model
 
     Raises
     ------
@@ -228,7 +232,7 @@ def _place(source: str) -> str:
     """The path or URL a user's word stands for."""
     if "://" in source:
         return source
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.is_file():
         return str(path.resolve())
     if source in _shipped():
