@@ -43,7 +43,7 @@ def tables(quick: bool) -> Iterator[Table]:
 
 def table_of(title: str, scores: pd.DataFrame) -> Table:
     """Scores as a table, the best first."""
-    table = Table(title, ("method", *COLUMNS), notes="SAM in degrees, PSNR in dB, time in seconds.")
+    table = Table(title, ("method", *COLUMNS), notes="SAM in degrees, PSNR in dB (mean of the bands), time in s.")
     for method, row in scores.iterrows():
         table.add(method, *(float(row[column]) for column in COLUMNS))
     return table
