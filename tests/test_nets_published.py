@@ -14,6 +14,7 @@ from scipy.signal import correlate2d
 from skimage.transform import resize
 from torch import Tensor, nn
 
+from xrs.errors import ParameterError
 from xrs.nets import get_network
 from xrs.nets._blocks import he_uniform, upsampled
 from xrs.nets.ssrpnet import PIP, ExpansionNet, SSRInjection, SSRPNet
@@ -233,3 +234,14 @@ def test_weights_are_he_uniform(layer: nn.Module, fan_in: int) -> None:
     drawn = layer.weight.detach().numpy().ravel()
     assert stats.kstest(drawn, stats.uniform(-bound, 2 * bound).cdf).pvalue > 1e-3
     assert not layer.bias.any()
+
+
+def test_light_network_on_another_working_grid() -> None:
+    layout = ((4, 6), (1, 2))
+    fine = get_network("light").build(*layout, step=1)
+    assert fine.head.in_channels == 10
+    images = scene(layout, 4, 5)
+    with torch.inference_mode():
+        assert fine(*images).shape == (1, 6, 8, 10)
+    with pytest.raises(ParameterError, match="divisor of every ratio"):
+        get_network("light").build(*layout, step=3)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
+from xrs.errors import ParameterError
 from xrs.nets._blocks import ResidualBlock, conv, he_uniform, upsampled
 from xrs.nets.base import Network
 from xrs.reference import Reference
@@ -39,6 +40,9 @@ class LightNet(nn.Module):
         Of each image, see :meth:`xrs.nets.base.Network.build`.
     features, blocks : int
         Of the hidden layers; residual blocks.
+    step : int
+        Fine pixels along the side of a pixel of the working grid; 0 for the smallest prime that divides all
+        ratios, 1 for the fine grid itself: some percent more exact, several times slower.
     seed : int
         Of the weights (He-uniform, those of the last layer a hundredth of it; biases zero).
 
@@ -50,11 +54,20 @@ class LightNet(nn.Module):
     """
 
     def __init__(
-        self, bands: tuple[int, ...], ratios: tuple[int, ...], *, features: int = 32, blocks: int = 2, seed: int = 0
+        self,
+        bands: tuple[int, ...],
+        ratios: tuple[int, ...],
+        *,
+        features: int = 32,
+        blocks: int = 2,
+        step: int = 0,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.ratios = ratios
-        self.step = _smallest_prime(math.gcd(*ratios[1:]))
+        self.step = step or _smallest_prime(math.gcd(*ratios[1:]))
+        if any(ratio % self.step for ratio in ratios[1:]):
+            raise ParameterError(f"step={step} with ratios {ratios}", "a divisor of every ratio but the first")
         self.head = conv(bands[0] * self.step**2 + sum(bands[1:]), features)
         self.body = nn.Sequential(*(ResidualBlock(features) for _ in range(blocks)))
         self.tail = conv(features, bands[-1] * self.step**2)
@@ -88,6 +101,6 @@ NETWORK = Network(
         "super-resolution using an efficient sub-pixel convolutional neural network, CVPR, 1874-1883",
         "10.1109/CVPR.2016.207",
     ),
-    config={"features": 32, "blocks": 2},
+    config={"features": 32, "blocks": 2, "step": 0},
     differs="Own design, experimental.",
 )
