@@ -166,6 +166,12 @@ class TestBandsAndGroups:
         assert list(out) == ["B02", "B03", "B04", "B05", "B08", "B11"]
         assert out.to_dataarray().notnull().all()
 
+    def test_compare_shows_a_network_the_groups_between(self) -> None:
+        tree = s2_tree(24)
+        both = [s2_model(tree), s2_model(tree, target="r60m")]
+        table = xrs.compare(tree, methods=["exp", "dsen2"], params={"dsen2": {"model": both}}, border=2)
+        assert table["RMSE"].notnull().all()
+
     def test_compare_takes_networks_that_are_given_a_model(self) -> None:
         ms, pan, _ = pan_pair(16, RATIO)
         params = {"pnn": {"model": pan_model(ms)}}

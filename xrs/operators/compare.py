@@ -187,15 +187,29 @@ def _pan_case(cube: Any, pan: Any, sensor: str | Sensor | None, psf: Any) -> _Ca
 
 def _sharpen_cases(cube: Any, sensor: str | Sensor | None, psf: Any) -> list[_Case]:
     finest, coarse = split_groups(cube)
-    return [_sharpen_case(finest, name, group, sensor, psf) for name, group in coarse.items()]
+    return [_sharpen_case(finest, coarse, name, sensor, psf) for name in coarse]
 
 
-def _sharpen_case(finest: xr.DataArray, name: str, group: xr.DataArray, sensor: str | Sensor | None, psf: Any) -> _Case:
-    low, guide, truth = (part.compute() for part in wald(group, finest, sensor=sensor, psf=psf))
+def _sharpen_case(
+    finest: xr.DataArray, coarse: Mapping[str, xr.DataArray], name: str, sensor: str | Sensor | None, psf: Any
+) -> _Case:
+    low, guide, truth = (part.compute() for part in wald(coarse[name], finest, sensor=sensor, psf=psf))
     keys = band_keys(truth)
+    ratio = nest(geobox_of(truth), geobox_of(low)).ratio
+    # Networks for the coarsest bands see the groups between as well.
+    between = list(coarse)[: list(coarse).index(name)]
+    groups = {"fine": guide} | {n: _as_coarse(coarse[n], truth, ratio, sensor, psf) for n in between} | {name: low}
 
     def fuse(method: str | Method, **params: Any) -> xr.DataArray:
-        fused = sharpen({"fine": guide, name: low}, method, sensor=sensor, psf=psf, **params)
+        fused = sharpen(groups, method, bands=keys, sensor=sensor, psf=psf, **params)
         return to_array(fused[keys])
 
-    return _Case(truth, nest(geobox_of(truth), geobox_of(low)).ratio, fuse)
+    return _Case(truth, ratio, fuse)
+
+
+def _as_coarse(
+    group: xr.DataArray, truth: xr.DataArray, ratio: int, sensor: str | Sensor | None, psf: Any
+) -> xr.DataArray:
+    """A finer group over the area of ``truth``, degraded like it."""
+    covered = group.isel(nest(geobox_of(group), geobox_of(truth)).fine_window)
+    return degrade(covered, ratio, sensor=sensor, psf=psf).compute()
