@@ -18,7 +18,7 @@ TASKS = ("sharpen", "pansharpen")
 
 
 def images_of(cube: Any, pan: Any, task: str, target: str | None) -> tuple[Images, str | None]:
-    """The images of a task, and the sensor the cube names, if it does.
+    """The images of a task, and the sensor that a cube to sharpen names, if it does.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def images_of(cube: Any, pan: Any, task: str, target: str | None) -> tuple[Image
     for role, group in cropped.items():
         check_floats(role, group)
     common_dates(cropped)
-    sensor = platform_of(cube if isinstance(cube, xr.DataTree) else {}, cropped)
+    sensor = platform_of(cube, cropped) if task == "sharpen" else None
     arrays = tuple(with_all_dims(group) for group in cropped.values())
     return Images(arrays, tuple(factors["fine"] // factors[name] for name in cropped), tuple(cropped)), sensor
 

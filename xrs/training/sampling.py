@@ -176,11 +176,17 @@ def draw_patches(
     Raises
     ------
     ParameterError
-        If the scene is too small, or no patch of either part is clear enough.
+        If the scene or a patch is too small, or no patch of either part is clear enough.
     """
     _check_shares(count, held_out, most_missing)
     sizes = pairs.inputs.arrays[-1].sizes
     side = side or min(_SIDE, sizes["y"], sizes["x"], max(sizes["y"], sizes["x"]) // 2)
+    if side * pairs.factor <= 2 * pairs.margin:
+        raise ParameterError(
+            f"patches of {side} coarsest pixels, of which the point spread leaves {pairs.margin} at each edge out",
+            f"more than {2 * pairs.margin // pairs.factor} coarsest pixels",
+            "a larger patch_size, or a larger scene",
+        )
     places = make_places(sizes["y"], sizes["x"], sizes["time"], side, held_out, seed)
     return (
         _collect(pairs, places, False, count, most_missing, seed),
@@ -245,9 +251,7 @@ def _clear(pairs: Pairs, spots: Sequence[Spot], side: int, most_missing: float) 
 def _read(pairs: Pairs, spots: Sequence[Spot], side: int) -> list[Float32]:
     """The windows of all inputs and of the target at these spots, each (patch, band, y, x), in one computation."""
     arrays = [*zip(pairs.inputs.arrays, pairs.inputs.factors, strict=True), (pairs.target, pairs.factor)]
-    stacks = {
-        str(n): _stack(array.variable, factor, spots, side, n) for n, (array, factor) in enumerate(arrays)
-    }
+    stacks = {str(n): _stack(array.variable, factor, spots, side, n) for n, (array, factor) in enumerate(arrays)}
     seen = xr.Dataset(stacks).compute()
     return [np.ascontiguousarray(seen[name].values, np.float32) for name in stacks]
 

@@ -11,6 +11,9 @@ __all__ = ["SCHEDULES", "cosine", "epochs_without_gain", "plateau", "rate"]
 
 SCHEDULES = ("plateau", "cosine", "constant")
 
+#: Epochs in which the rate rises to its first value: full steps from random weights switch ReLUs off for good.
+_WARM_UP = 4
+
 
 def plateau(
     held_out: Sequence[float],
@@ -58,7 +61,7 @@ def cosine(epoch: int, epochs: int, lr: float, least: float = 0.01) -> float:
 
 
 def rate(schedule: str, held_out: Sequence[float], lr: float, epochs: int | None) -> float:
-    """The learning rate of the next epoch; ``epochs`` is None where their number is open.
+    """The learning rate of the next epoch, which rises linearly in the first four; ``epochs`` is None if left open.
 
     Raises
     ------
@@ -70,8 +73,10 @@ def rate(schedule: str, held_out: Sequence[float], lr: float, epochs: int | None
     if schedule == "cosine":
         if epochs is None:
             raise ParameterError("schedule='cosine' with epochs='auto'", "a number of epochs to spread the cosine over")
-        return cosine(len(held_out), epochs, lr)
-    return plateau(held_out, lr) if schedule == "plateau" else lr
+        full = cosine(len(held_out), epochs, lr)
+    else:
+        full = plateau(held_out, lr) if schedule == "plateau" else lr
+    return full * min(1.0, (len(held_out) + 1) / _WARM_UP)
 
 
 def epochs_without_gain(held_out: Sequence[float], tolerance: float = 1e-3) -> int:

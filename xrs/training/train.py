@@ -283,7 +283,7 @@ def _facts(images: Images, terms: Sequence[Term], history: Sequence[Epoch]) -> d
         "data": {
             "title": str(fine.attrs.get("title", "")),
             "platform": str(fine.attrs.get("platform", "")),
-            "crs": str(box.crs) if box.crs else "",
+            "crs": "" if box.crs is None else f"EPSG:{box.crs.epsg}" if box.crs.epsg else box.crs.to_wkt(),
             "bounds": list(box.boundingbox.bbox),
             "pixel": abs(box.affine.a),
             "dates": [str(date)[:10] for date in fine["time"].values[[0, -1]]] if "time" in fine.coords else [],
