@@ -153,3 +153,21 @@ def test_workers_write_the_same_geotiff(pair: tuple[Path, Path, xr.DataArray, xr
     for name, words in (("threads", ()), ("workers", ("--workers", "2"))):
         assert xrs_command("pansharpen", ms, pan, tmp_path / f"{name}.tif", "--method", "gsa", *words).exit_code == 0
     assert (tmp_path / "threads.tif").read_bytes() == (tmp_path / "workers.tif").read_bytes()
+
+
+@pytest.mark.parametrize("words", [(), ("--no-cog",), ("--compress", "none", "--no-cog")])
+def test_integers_and_compression(
+    pair: tuple[Path, Path, xr.DataArray, xr.DataArray], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    ms, pan, *_ = pair
+    plain, out = tmp_path / "plain.tif", tmp_path / "integers.tif"
+    assert xrs_command("pansharpen", ms, pan, plain, "--method", "sfim").exit_code == 0
+    result = xrs_command("pansharpen", ms, pan, out, "--method", "sfim", "--dtype", "uint16", *words)
+    assert result.exit_code == 0, result.output
+    with rasterio.open(plain) as floats, rasterio.open(out) as integers:
+        values = floats.read()
+        assert integers.dtypes == ("uint16",) * floats.count
+        assert integers.nodata == 0
+        assert (integers.compression is None) == ("none" in words)
+        expected = np.where(np.isnan(values), 0, np.clip(np.rint(values), 1, 65535))
+        np.testing.assert_array_equal(integers.read(), expected)

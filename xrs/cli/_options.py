@@ -10,7 +10,16 @@ import click
 
 from xrs.cli._app import DEBUG
 
-__all__ = ["BBOX", "Command", "Setting", "SeveralValues", "catalogue_options", "compute_options", "store_options"]
+__all__ = [
+    "BBOX",
+    "Command",
+    "Setting",
+    "SeveralValues",
+    "catalogue_options",
+    "compute_options",
+    "geotiff_options",
+    "store_options",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -143,4 +152,25 @@ compute_options = _all(
 store_options = _all(
     click.option("--packing", type=click.Choice(["int16"]), help="Store int16 with a scale of 1e-4; else float32."),
     click.option("--overwrite", is_flag=True, help="Replace what an earlier run wrote."),
+)
+
+#: How a GeoTIFF is written.
+geotiff_options = _all(
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "uint8", "uint16", "int16"]),
+        default="float32",
+        show_default=True,
+        help="Of a GeoTIFF; integers are rounded, 0 is missing.",
+    ),
+    click.option(
+        "--compress",
+        type=click.Choice(["deflate", "zstd", "lzw", "none"]),
+        default="deflate",
+        show_default=True,
+        help="Of a GeoTIFF.",
+    ),
+    click.option(
+        "--cog/--no-cog", default=True, show_default=True, help="Write a GeoTIFF cloud optimised, with overviews."
+    ),
 )

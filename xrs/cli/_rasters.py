@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,10 +17,35 @@ from xrs.cli._catalogue import looks_like_stac, open_catalogue
 from xrs.cube import assign_bands, band_keys, geobox_of, to_array, to_dataset
 from xrs.errors import AssetReadError, LayoutError, ParameterError, ProductExistsError
 
-__all__ = ["is_geotiff", "open_groups", "open_raster", "write_geotiff"]
+__all__ = ["GeoTiff", "is_geotiff", "open_groups", "open_raster", "write_geotiff"]
 
 _SIDE = 2048
 _GEOTIFF = {".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class GeoTiff:
+    """How a GeoTIFF is written.
+
+    Attributes
+    ----------
+    dtype : str
+        ``float32`` with NaN, or an integer type: values rounded and held to its range, 0 for missing.
+    compression : str
+        ``deflate``, ``zstd``, ``lzw`` or ``none``.
+    cog : bool
+        Whether it is rewritten as a Cloud Optimized GeoTIFF, with overviews.
+    """
+
+    dtype: str = "float32"
+    compression: str = "deflate"
+    cog: bool = True
+
+    @property
+    def creation(self) -> dict[str, str]:
+        """Options of GDAL's drivers."""
+        predictor = {"predictor": "YES" if self.cog else "3" if self.dtype == "float32" else "2"}
+        return {"compress": self.compression.upper()} | ({} if self.compression == "none" else predictor)
 
 
 def is_geotiff(path: str) -> bool:
@@ -51,17 +77,21 @@ def open_groups(sources: Sequence[str], **filters: Any) -> xr.DataTree:
     return xr.DataTree.from_dict({name: _merged(name, members) for name, members in by_size.items()})
 
 
-def write_geotiff(cube: xr.DataArray | xr.Dataset, path: str, *, overwrite: bool, client: Any = None) -> None:
-    """Write a cube without dates as a Cloud Optimized GeoTIFF, in windows; the file appears when it is complete."""
+def write_geotiff(
+    cube: xr.DataArray | xr.Dataset, path: str, *, form: GeoTiff, overwrite: bool, client: Any = None
+) -> None:
+    """Write a cube without dates as a GeoTIFF, in windows; the file appears when it is complete."""
     target = Path(path)
     if target.exists() and not overwrite:
         raise ProductExistsError(f"{path} exists", "a free path", "pass --overwrite, or choose another path")
-    image = _image(cube)
+    image = _as_integers(_image(cube), form.dtype) if form.dtype != "float32" else _image(cube)
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as folder:
         plain, optimised = Path(folder) / "plain.tif", Path(folder) / "optimised.tif"
-        _write_windows(image, plain, client)
-        _optimise(plain, optimised)
-        optimised.replace(target)
+        # What is rewritten anyway is not compressed before.
+        _write_windows(image, plain, client, {} if form.cog else form.creation)
+        if form.cog:
+            _optimise(plain, optimised, form.creation)
+        (optimised if form.cog else plain).replace(target)
 
 
 def _open_gdal(path: str) -> xr.DataArray:
@@ -140,19 +170,34 @@ def _image(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
     return bare.rio.write_nodata(np.nan)
 
 
-def _write_windows(image: xr.DataArray, path: Path, client: Any) -> None:
+def _as_integers(image: xr.DataArray, dtype: str) -> xr.DataArray:
+    """Round to an integer type, values held to its range above 0, which stands for what is missing."""
+    rounded = xr.apply_ufunc(_rounded, image, kwargs={"dtype": dtype}, dask="parallelized", output_dtypes=[dtype])
+    rounded.attrs = {**image.attrs, "_FillValue": 0}
+    return rounded
+
+
+def _rounded(values: np.ndarray[Any, Any], *, dtype: str) -> np.ndarray[Any, Any]:
+    least = 1 if np.iinfo(dtype).min == 0 else np.iinfo(dtype).min
+    held = np.clip(np.rint(values), least, np.iinfo(dtype).max)
+    return np.nan_to_num(held, copy=False, nan=0.0).astype(dtype)
+
+
+def _write_windows(image: xr.DataArray, path: Path, client: Any, creation: dict[str, str]) -> None:
     from xrs.lazy.cluster import shared_lock
     from xrs.lazy.progress import compute
 
     if not image.chunks:
-        image.rio.to_raster(path, tiled=True, BIGTIFF="IF_SAFER")
+        image.rio.to_raster(path, tiled=True, BIGTIFF="IF_SAFER", **creation)
         return
     lock = Lock() if client is None else shared_lock("xrs-geotiff")
-    compute(image.rio.to_raster(path, tiled=True, BIGTIFF="IF_SAFER", lock=lock, compute=False), client=client)
+    compute(
+        image.rio.to_raster(path, tiled=True, BIGTIFF="IF_SAFER", lock=lock, compute=False, **creation), client=client
+    )
 
 
-def _optimise(plain: Path, path: Path) -> None:
+def _optimise(plain: Path, path: Path, creation: dict[str, str]) -> None:
     from rasterio.shutil import copy
 
-    options = {"compress": "DEFLATE", "predictor": "YES", "overview_resampling": "AVERAGE", "num_threads": "ALL_CPUS"}
+    options = creation | {"overview_resampling": "AVERAGE", "num_threads": "ALL_CPUS"}
     copy(str(plain), str(path), driver="COG", bigtiff="IF_SAFER", **options)

@@ -8,8 +8,16 @@ from typing import Any
 import click
 import xarray as xr
 
-from xrs.cli._options import Command, Setting, SeveralValues, catalogue_options, compute_options, store_options
-from xrs.cli._rasters import is_geotiff, open_groups, open_raster, write_geotiff
+from xrs.cli._options import (
+    Command,
+    Setting,
+    SeveralValues,
+    catalogue_options,
+    compute_options,
+    geotiff_options,
+    store_options,
+)
+from xrs.cli._rasters import GeoTiff, is_geotiff, open_groups, open_raster, write_geotiff
 from xrs.cli._session import computing, timed
 from xrs.cli.run import fused_bands, write_product
 
@@ -24,6 +32,7 @@ __all__ = ["pansharpen", "sharpen"]
 @click.option("--sensor", metavar="NAME", help="The instrument, such as sentinel-2a; see `xrs info sensors`.")
 @catalogue_options
 @store_options
+@geotiff_options
 @compute_options
 def sharpen(
     inputs: Sequence[str],
@@ -33,6 +42,9 @@ def sharpen(
     sensor: str | None,
     packing: str | None,
     overwrite: bool,
+    dtype: str,
+    compress: str,
+    cog: bool,
     workers: int | None,
     scheduler_address: str | None,
     **filters: Any,
@@ -50,7 +62,7 @@ def sharpen(
     """  # noqa: D301  # click wants the character, not the escape
     fine = fused_bands(open_groups(inputs, **filters), method, sensor, dict(settings))
     with computing(workers, scheduler_address) as client:
-        _write(fine, out, packing, overwrite, client)
+        _write(fine, out, packing, GeoTiff(dtype, compress, cog), overwrite, client)
 
 
 @click.command(cls=Command)
@@ -61,6 +73,7 @@ def sharpen(
 @click.option("--set", "settings", cls=SeveralValues, type=Setting(), help="Parameters of the method.")
 @click.option("--sensor", metavar="NAME", help="The instrument, such as worldview-3; see `xrs info sensors`.")
 @store_options
+@geotiff_options
 @compute_options
 def pansharpen(
     ms: str,
@@ -71,6 +84,9 @@ def pansharpen(
     sensor: str | None,
     packing: str | None,
     overwrite: bool,
+    dtype: str,
+    compress: str,
+    cog: bool,
     workers: int | None,
     scheduler_address: str | None,
 ) -> None:
@@ -88,14 +104,16 @@ def pansharpen(
     chosen = {} if method is None else {"method": method}
     fused = fuse(open_raster(ms), open_raster(pan), sensor=sensor, **chosen, **dict(settings))
     with computing(workers, scheduler_address) as client:
-        _write(fused, out, packing, overwrite, client)
+        _write(fused, out, packing, GeoTiff(dtype, compress, cog), overwrite, client)
 
 
-def _write(cube: xr.DataArray | xr.Dataset, out: str, packing: str | None, overwrite: bool, client: Any) -> None:
+def _write(
+    cube: xr.DataArray | xr.Dataset, out: str, packing: str | None, form: GeoTiff, overwrite: bool, client: Any
+) -> None:
     if not is_geotiff(out):
         write_product(cube, out, packing=packing, overwrite=overwrite, client=client)
         return
     if packing:
         raise click.UsageError("--packing is for Zarr products")
     with timed(f"wrote {out}"):
-        write_geotiff(cube, out, overwrite=overwrite, client=client)
+        write_geotiff(cube, out, form=form, overwrite=overwrite, client=client)
