@@ -218,9 +218,9 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 
 def _patch_side(network: nn.Module, margin: int) -> int:
-    """Pixels of the first image along the side of a patch's core: its widest layer stays within ``_LAYER_BYTES``.
+    """Pixels of the first image along the side of a patch's core: its widest layer takes about ``_LAYER_BYTES``.
 
-    Where the margin is wide, larger all the same: else most of the work would be thrown away.
+    Larger ones leave the cache and smaller ones compute more margin; where the margin is wide, the latter counts more.
     """
     layers = [layer.out_channels for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
     whole = math.isqrt(_LAYER_BYTES // (4 * max(layers, default=1)))
