@@ -138,7 +138,7 @@ class _Stage(nn.Module):
         # A step of ratio² removes the mean misfit of a coarse pixel at once; one over the fine bands averages theirs.
         self.eps_fine = nn.Parameter(torch.tensor(1.0 / bands[0]))
         self.eps_coarse = nn.Parameter(torch.tensor(float(ratio**2)))
-        self.rho = nn.Parameter(torch.tensor(0.1))
+        self.rho = nn.Parameter(torch.tensor(1.0))
         self.prior = nn.Sequential(conv(bands[1], features), stack, conv(features, bands[1]))
 
     def forward(self, x: Tensor, fine: Tensor, coarse: Tensor, response: Tensor, taps: Tensor) -> Tensor:
@@ -170,7 +170,7 @@ class NFGR(nn.Module):
     gain : float or sequence of float
         Transfer of the coarse sensor at its Nyquist frequency, for all bands or each.
     seed : int
-        Of the weights (He-uniform, biases zero).
+        Of the weights (He-uniform, those out of the priors a hundredth of it; biases zero).
 
     Examples
     --------
@@ -204,6 +204,14 @@ class NFGR(nn.Module):
             for _ in range(stages)
         )
         he_uniform(self, seed)
+        self._quieten_priors()
+
+    def _quieten_priors(self) -> None:
+        """Begin with the data terms alone: from large random priors training gets less far in the same time."""
+        with torch.no_grad():
+            for name, weights in self.stages.named_parameters():
+                if name.endswith("prior.2.weight"):
+                    weights.mul_(0.01)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """The coarse image's bands (N, band, y, x) on the grid of the fine one."""
