@@ -58,7 +58,7 @@ class Settings:
     """
 
     epochs: int | str = "auto"
-    batch_size: int = 32
+    batch_size: int = 16
     lr: float = 1e-3
     optimizer: str = "nadam"
     schedule: str = "plateau"

@@ -47,7 +47,7 @@ def train(
     held_out: float = 0.125,
     most_missing: float = 0.25,
     epochs: int | str = "auto",
-    batch_size: int = 32,
+    batch_size: int = 16,
     lr: float = 1e-3,
     optimizer: str = "nadam",
     schedule: str = "plateau",
@@ -169,15 +169,19 @@ def train(
     measure = make_loss(loss)
     images, known = images_of(cube, pan, task, target)
     instrument = sensor or known
-    record = get_network(network)
-    if task not in record.tasks:
-        raise ParameterError(f"the network {network!r} for task={task!r}", f"one for {' or '.join(record.tasks)}")
-    module = record.build(images.bands, images.ratios, seed=seed, **config)
+    module = _fresh(network, task, images, seed, config)
+    # Before any training: a network without a margin could not be applied to tiles.
     margin = receptive_margin(module, images.bands, images.ratios)
     pairs = make_pairs(protocol, images, instrument, psf)
-    side = _side(patch_size, images.ratio)
     drawn = [
-        draw_patches(one, count=patches, side=side, held_out=held_out, most_missing=most_missing, seed=seed)
+        draw_patches(
+            one,
+            count=patches,
+            side=_side(patch_size, images.ratio),
+            held_out=held_out,
+            most_missing=most_missing,
+            seed=seed,
+        )
         for one in pairs
     ]
     scale = _scale(drawn[0][0])
@@ -208,6 +212,14 @@ def train(
         created_by=f"xrs {package_version()}",
     )
     return Model.from_module(module, card)
+
+
+def _fresh(network: str, task: str, images: Images, seed: int, config: Mapping[str, Any]) -> torch.nn.Module:
+    """The network with random weights."""
+    record = get_network(network)
+    if task not in record.tasks:
+        raise ParameterError(f"the network {network!r} for task={task!r}", f"one for {' or '.join(record.tasks)}")
+    return record.build(images.bands, images.ratios, seed=seed, **config)
 
 
 def _side(patch_size: int | None, ratio: int) -> int | None:
