@@ -94,7 +94,7 @@ def speed(side: int, tile: int, kernel: str) -> None:
     base = pixels / median_time(lambda: peer(ms, pan), 3)
     print(f"copy {bandwidth / 1e9:.1f} GB/s; peer (torch bicubic + NumPy Brovey) {base / 1e6:.1f} Mpx/s")
     print(f"{'method':14s} {'Mpx/s':>7s} {'peer x':>7s} {'of limit':>9s}")
-    for name, method in methods_of("pansharpen").items():
+    for name, method in methods_of("pansharpen", models=False).items():
         params = params_of(method, kernel=kernel, psf=psf)
         tiles = list(cut(ms, pan, method.halo({"ms": 1, "pan": RATIO}, **params), tile))
         rate = pixels / median_time(functools.partial(fuse, method, tiles, params))
@@ -122,7 +122,7 @@ def accuracy(data: Path, kernel: str) -> None:
     coarse = decimate(truth, psf["ms"], RATIO)[None]
     fine = decimate(pan, gaussian_taps(0.11, RATIO), RATIO)[None]
     print(f"{'method':14s} {'PSNR':>7s} {'SAM':>6s} {'ERGAS':>6s}")
-    for name, method in methods_of("pansharpen").items():
+    for name, method in methods_of("pansharpen", models=False).items():
         params = params_of(method, kernel=kernel, psf=psf)
         fused = map_tiles(
             method.apply,

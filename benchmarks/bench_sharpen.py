@@ -122,7 +122,7 @@ def row(method: Method, given: dict[str, Any], scene: Scene, others: list[Scene]
 def accuracy(data: Path, repeats: int) -> None:
     scene, others = t33uub(data), list(bigearthnet(data))
     found = {}
-    for name, method in methods_of("sharpen").items():
+    for name, method in methods_of("sharpen", models=False).items():
         for given in variants(method):
             found[f"{name} {given.get('pan', '')}".rstrip()] = row(method, given, scene, others, repeats)
     print(f"{'method':30s} {'RMSE':>7s} {'SRE':>6s} {'SAM':>6s} {'s':>6s} {'kept':>6s} {'RMSE, BigEarthNet':>18s}")
@@ -138,7 +138,7 @@ def speed(scene: Scene, side: int, repeats: int) -> None:
     fine, coarse = fine[:, :side, :side], coarse[:, : side // 2, : side // 2]
     print(f"\n{'method':30s} {'Mpx/s':>7s}   ({side} by {side} fine pixels, 6 bands)")
     for name in ("mtf_glp_hpm", "mtf_glp_hpm_r", "gsa", "atprk", "aatprk", "supreme"):
-        method = methods_of("sharpen")[name]
+        method = methods_of("sharpen", models=False)[name]
         seconds = median_time(lambda method=method: sharpen(method, fine, coarse), repeats)
         print(f"{name:30s} {side * side / seconds / 1e6:7.2f}", flush=True)
 
