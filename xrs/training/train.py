@@ -115,6 +115,8 @@ def train(
         epochs.
     clip : float
         Longest gradient; 0 for any.
+    patience : int
+        Epochs without gain after which ``epochs="auto"`` stops.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``. With Lightning Fabric installed (``pip install
         'xrs[train]'``), ``torchrun`` trains on several devices.
@@ -123,8 +125,10 @@ def train(
     seed : int
         Of weights, patches and their order.
     checkpoint : str or Path, optional
-        A file written while training, at most every ``save_every`` seconds. The same call goes on from it and, on a
-        CPU, ends with the weights of a run that was not interrupted.
+        A file written while training. The same call goes on from it and, on a CPU, ends with the weights of a run
+        that was not interrupted.
+    save_every : float
+        Seconds between two writings of the checkpoint, at least.
     resume : bool
         If false, a checkpoint that is there is overwritten.
     progress : bool
