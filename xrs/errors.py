@@ -22,6 +22,10 @@ __all__ = [
 ]
 
 
+def _sentence(text: str) -> str:
+    return text if text.endswith("?") else text.rstrip(".") + "."
+
+
 class XrsError(Exception):
     """Base of every error raised by xrs.
 
@@ -39,12 +43,8 @@ class XrsError(Exception):
         self.found = found
         self.expected = expected
         self.remedy = remedy
-        parts = [found.rstrip(".") + "."]
-        if expected:
-            parts.append(f"Expected: {expected.rstrip('.')}.")
-        if remedy:
-            parts.append(f"Remedy: {remedy.rstrip('.')}.")
-        super().__init__(" ".join(parts))
+        parts = [found, expected and f"Expected: {expected}", remedy and f"Remedy: {remedy}"]
+        super().__init__(" ".join(_sentence(part) for part in parts if part))
 
     def __reduce__(self) -> tuple[type[XrsError], tuple[str, str, str]]:
         return type(self), (self.found, self.expected, self.remedy)

@@ -71,7 +71,9 @@ def get_method(name: str | Method, family: str) -> Method:
     if name not in methods:
         near = difflib.get_close_matches(name, methods, n=3)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"one of {', '.join(methods)}"
-        raise MethodNotFoundError(f"no method {name!r} in family {family!r}", hint, f"xrs.list_methods({family!r})")
+        raise MethodNotFoundError(
+            f"no method {name!r} in family {family!r}", f"a name of xrs.list_methods({family!r})", hint
+        )
     return methods[name]
 
 
