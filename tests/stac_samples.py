@@ -17,6 +17,9 @@ CORNER = (500_000.0, 5_600_040.0)
 PROJ = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 EO = "https://stac-extensions.github.io/eo/v1.1.0/schema.json"
 
+ENGINES = ["odc", "stackstac"]
+BASELINE = {"s2:processing_baseline": "02.14"}
+
 NAMES = {
     "B02": ("blue", 0.4924, 0.066),
     "B04": ("red", 0.6646, 0.031),
@@ -123,3 +126,16 @@ def collection_of(items: list[pystac.Item], name: str = "sentinel-2-l2a") -> pys
     collection = pystac.Collection(name, name, extent)
     collection.add_items([item.clone() for item in items])
     return collection
+
+
+def reflectance(seed: int = 0, side: int = 8) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0.0, 0.6, (side, side)).round(4)
+
+
+def numbers(values: np.ndarray, scale: float = 1e-4, offset: float = 0.0) -> np.ndarray:
+    """The uint16 that a producer stores for reflectances."""
+    return np.round((values - offset) / scale).astype("uint16")
+
+
+def s2(folder: Path, name: str, date: str, stored: np.ndarray, **options: Any) -> pystac.Item:
+    return write_item(folder, name, date, {"B04": (stored, 10.0)}, **options)

@@ -10,7 +10,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
-from support import cube, grid
+from support import cube, grid, nothing_computed
 
 from xrs.cube import (
     assign_bands,
@@ -68,6 +68,12 @@ class TestBands:
             assert find_band(obj, "B08") == "B08"
             assert find_band(obj, "red") == "B04"
             assert find_band(obj, 663) == "B04"
+
+    def test_cubes_chunked_along_bands_need_no_scheduler(self) -> None:
+        lazy = cube((2, 2)).chunk(band=1)
+        with nothing_computed():
+            assert find_band(lazy, "red") == "B04"
+            assert find_band(lazy, 663) == "B04"
 
     def test_ambiguous_common_name(self) -> None:
         da = assign_bands(cube((2, 2)).isel(band=[0, 1]), ["B05", "B06"], common_name=["rededge", "rededge"])

@@ -168,7 +168,8 @@ def _along_band(cube: xr.DataArray | xr.Dataset, name: str, keys: list[str]) -> 
         return [cube[k].attrs.get(name, cube[k].coords[name].item() if name in cube[k].coords else None) for k in keys]
     if name not in cube.coords:
         return [None] * len(keys)
-    return list(np.atleast_1d(cube[name].values))
+    # Chunking a cube along bands makes these few values lazy too.
+    return list(np.atleast_1d(cube[name].variable.compute(scheduler="synchronous").values))
 
 
 def _only(query: str, matches: list[str], keys: list[str]) -> str:

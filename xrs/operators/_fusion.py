@@ -101,9 +101,6 @@ def observed(cube: xr.DataArray, ratio: int) -> Observed:
     if "band" not in cube.coords:
         count = cube.sizes.get("band", 1)
         return Observed(("",) * count, (math.nan,) * count, ratio)
-    if "wavelength" in cube.coords:
-        # Chunking a cube along bands makes this small coordinate lazy too.
-        cube = cube.assign_coords(wavelength=cube["wavelength"].compute(scheduler="synchronous"))
     return Observed(tuple(band_keys(cube)), tuple(float(w) for w in wavelengths(cube)), ratio)
 
 
