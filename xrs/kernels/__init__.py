@@ -3,7 +3,7 @@
 from xrs.kernels.gaps import fill_gaps
 from xrs.kernels.moments import Moments, merge_moments, moments_of
 from xrs.kernels.psf import box_taps, gaussian_taps, reach_of, stack_taps
-from xrs.kernels.resample import decimate, decimate_adjoint, lowpass, upsample
+from xrs.kernels.resample import decimate, decimate_adjoint, upsample
 
 __all__ = [
     "Moments",
@@ -12,7 +12,6 @@ __all__ = [
     "decimate_adjoint",
     "fill_gaps",
     "gaussian_taps",
-    "lowpass",
     "merge_moments",
     "moments_of",
     "reach_of",

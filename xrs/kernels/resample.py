@@ -1,4 +1,4 @@
-"""Move images between nested grids: decimate with a point spread, its adjoint, interpolate, low-pass.
+"""Move images between nested grids: decimate with a point spread, its adjoint, interpolate.
 
 All images are float32 (band, y, x) and free of NaN; edges mirror (half-sample symmetric), which
 maps blocks of fine pixels onto blocks. Arithmetic is float32 with float64 taps folded to float32.
@@ -18,7 +18,6 @@ __all__ = [
     "blend_rows",
     "decimate",
     "decimate_adjoint",
-    "lowpass",
     "phase_weights",
     "reach_of_kernel",
     "upsample",
@@ -76,16 +75,6 @@ def upsample(coarse: Float32, ratio: int, kernel: str = "cubic") -> Float32:
     for b in range(bands):
         _upsample_band(coarse[b], weights, first, ratio, out[b])
     return out
-
-
-def lowpass(fine: Float32, taps: NDArray[np.float64], ratio: int, kernel: str = "cubic") -> Float32:
-    """What is left of a fine image after it was seen at ``ratio`` times coarser: decimate, then upsample."""
-    return upsample(decimate(fine, taps, ratio), ratio, kernel)
-
-
-def reach_of_kernel(kernel: str) -> int:
-    """How many coarse pixels beyond its own an interpolated pixel depends on."""
-    return _KERNELS[kernel][0]
 
 
 @lru_cache(maxsize=64)
