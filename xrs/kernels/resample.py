@@ -77,6 +77,11 @@ def upsample(coarse: Float32, ratio: int, kernel: str = "cubic") -> Float32:
     return out
 
 
+def reach_of_kernel(kernel: str) -> int:
+    """How many coarse pixels beyond its own an interpolated pixel depends on."""
+    return _KERNELS[kernel][0]
+
+
 @lru_cache(maxsize=64)
 def phase_weights(ratio: int, kernel: str) -> tuple[Float32, NDArray[np.int64]]:
     """Polyphase weights (phase, tap) and the offset of each phase's first tap, in coarse pixels."""
