@@ -24,6 +24,7 @@ LAYERS = [
     "sensors",
     "nets",
     "models",
+    "learning",
     "methods",
     "lazy",
     "quality",
@@ -42,7 +43,7 @@ LAYERS = [
 ONLY_IN = {
     "dask": {"lazy", "cli"},
     "distributed": {"lazy", "cli"},
-    "torch": {"models", "nets", "sensors", "training"},
+    "torch": {"learning", "models", "nets", "sensors", "training"},
     "matplotlib": {"plots", "demo"},
     "xarray": {room for room in LAYERS if room not in {"errors", "kernels", "methods"}},
 }

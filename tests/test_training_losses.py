@@ -17,8 +17,8 @@ from torchmetrics.functional.image import (
 )
 
 from xrs.errors import ParameterError
-from xrs.training.losses import LOSSES, ergas, gradient, l1, make_loss, sam
-from xrs.training.schedule import cosine, epochs_without_gain, plateau, rate
+from xrs.learning.losses import LOSSES, ergas, gradient, l1, make_loss, sam
+from xrs.learning.schedule import cosine, epochs_without_gain, plateau, rate
 
 
 def images(seed: int = 0, shape: tuple[int, ...] = (2, 4, 12, 10)) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

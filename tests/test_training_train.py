@@ -20,7 +20,7 @@ from training import TINY, assert_same_weights, tree, weights
 import xrs
 from xrs.cube import to_array
 from xrs.errors import GridMismatchError, LayoutError, ModelCardError, ParameterError, RadiometryError
-from xrs.training.checkpoint import load_state
+from xrs.learning.checkpoint import load_state
 from xrs.training.recipe import open_data
 
 
@@ -338,8 +338,8 @@ class TestFabric:
 
     def test_same_weights_as_plain_torch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip("lightning_fabric")
-        from xrs.training import loop
-        from xrs.training.devices import OneDevice
+        from xrs.learning import loop
+        from xrs.learning.devices import OneDevice
 
         fabric = xrs.train(tree(), epochs=3, **TINY)
         monkeypatch.setattr(loop, "make_runner", OneDevice)

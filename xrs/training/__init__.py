@@ -1,1 +1,1 @@
-"""Train networks on scenes without ground truth: patches, protocols, losses, the loop. Everything here loads torch."""
+"""Train networks on scenes without ground truth: pairs, patches from lazy cubes, recipes. All of it loads torch."""

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from xrs.errors import ParameterError
 from xrs.kernels import fill_gaps
 from xrs.kernels.types import Float32
+from xrs.learning.patches import Patches
 from xrs.training.protocols import Pairs
 
-__all__ = ["Patches", "Places", "Spot", "draw_patches", "make_places"]
+__all__ = ["Places", "Spot", "draw_patches", "make_places"]
 
 #: Date, row and column of a patch's first pixel, in pixels of the coarsest input.
 Spot = tuple[int, int, int]
@@ -36,33 +37,6 @@ _AT_A_PLACE, _LEAST_PLACES = 16, 16
 _READ_TOGETHER = 128
 #: How often all places are visited again if clouds leave too few patches.
 _ROUNDS = 4
-
-
-@dataclass(frozen=True)
-class Patches:
-    """Patches in memory, without NaN.
-
-    Attributes
-    ----------
-    inputs : tuple of ndarray, float32, (patch, band, y, x)
-        The finest image first.
-    target : ndarray, float32, (patch, band, y, x)
-    mask : ndarray of bool, (patch, band, y, x)
-        Where the target was seen, and all inputs were at that pixel.
-    spots : ndarray of int, (patch, 3)
-        Date, row and column of each, in pixels of the coarsest input.
-    """
-
-    inputs: tuple[Float32, ...]
-    target: Float32
-    mask: Bool
-    spots: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-    def __getitem__(self, which: slice) -> Patches:
-        return Patches(tuple(i[which] for i in self.inputs), self.target[which], self.mask[which], self.spots[which])
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from torch.nn import Module
 
 from xrs.kernels import upsample
 from xrs.kernels.types import Float32
+from xrs.learning.loop import Term
 from xrs.quality.pixels import angle_sums, mean_angle, pair_moments, relative_global_error, rms_error
-from xrs.training.loop import Term
 
 __all__ = ["score"]
 

@@ -16,15 +16,16 @@ import xarray as xr
 from xrs.cube import band_keys, geobox_of, wavelengths
 from xrs.cube.metadata import package_version, to_json
 from xrs.errors import ParameterError
+from xrs.learning.loop import Epoch, Settings, Term, fit
+from xrs.learning.losses import make_loss
+from xrs.learning.patches import Patches
 from xrs.models import Card, ImageSpec, Model
 from xrs.nets import get_network
 from xrs.nets.receptive import receptive_margin
 from xrs.sensors import Sensor, get_sensor
 from xrs.training.images import images_of
-from xrs.training.loop import Epoch, Settings, Term, fit
-from xrs.training.losses import make_loss
 from xrs.training.protocols import Images, Pairs, make_pairs
-from xrs.training.sampling import Patches, draw_patches
+from xrs.training.sampling import draw_patches
 from xrs.training.scores import score
 
 __all__ = ["train"]

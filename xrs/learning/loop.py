@@ -16,13 +16,13 @@ from torch.nn import Module
 from torch.optim import Adam, NAdam, Optimizer
 
 from xrs.errors import ParameterError
+from xrs.learning.checkpoint import flat_optimizer, load_state, restore_optimizer, save_state
+from xrs.learning.devices import make_runner
+from xrs.learning.losses import Loss
+from xrs.learning.patches import Patches
+from xrs.learning.progress import Reporter
+from xrs.learning.schedule import epochs_without_gain, rate
 from xrs.sensors.torch_forward import decimate
-from xrs.training.checkpoint import flat_optimizer, load_state, restore_optimizer, save_state
-from xrs.training.devices import make_runner
-from xrs.training.losses import Loss
-from xrs.training.progress import Reporter
-from xrs.training.sampling import Patches
-from xrs.training.schedule import epochs_without_gain, rate
 
 __all__ = ["OPTIMIZERS", "Epoch", "Settings", "Term", "fit"]
 
@@ -52,7 +52,7 @@ class Settings:
         When ``"auto"`` stops.
     seed : int
     device, dtype : str
-        See :func:`xrs.training.devices.make_runner`.
+        See :func:`xrs.learning.devices.make_runner`.
     save_every : float
         Least seconds between two checkpoints; one is written at the end in any case.
     """
@@ -168,7 +168,7 @@ def fit(
         ``network(*images)``, the finest first.
     terms : sequence of Term
     loss : callable
-        See :mod:`xrs.training.losses`.
+        See :mod:`xrs.learning.losses`.
     settings : Settings
     checkpoint : Path, optional
         Written while training.

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from xrs.training.loop import Epoch
+    from xrs.learning.loop import Epoch
 
 __all__ = ["Reporter"]
 
