@@ -1,1 +1,1 @@
-"""The training loop on patches in memory: losses, learning rates, devices, checkpoints. Knows neither cubes nor tiles."""
+"""The training loop on patches in memory: losses, rates, devices, checkpoints. Knows neither cubes nor tiles."""
