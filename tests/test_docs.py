@@ -29,7 +29,8 @@ PAGES = sorted(
     for p in [*DOCS.rglob("*.md"), ROOT / "README.md"]
     if p.is_file() and p.relative_to(ROOT).parts[1:2] not in [(g,) for g in GENERATED]
 )
-MODULES = sorted(m.name for m in pkgutil.walk_packages(xrs.__path__, "xrs."))
+#: xrs.train is the function, and a module only as a command.
+MODULES = sorted(m.name for m in pkgutil.walk_packages(xrs.__path__, "xrs.") if m.name != "xrs.train")
 
 #: A fence of Python code, and the comment on the line before it, if there is one.
 BLOCK = re.compile(r"(?:<!-- (?P<note>[^\n]*) -->\n)?```python\n(?P<code>.*?)```", re.DOTALL)

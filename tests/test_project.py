@@ -33,6 +33,7 @@ LAYERS = [
     "io",
     "operators",
     "training",
+    "train",
     "accessor",
     "plots",
     "demo",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pickle
 import signal
 import subprocess
 import sys
@@ -280,6 +282,14 @@ class TestRefusals:
             xrs.train(tree(), epochs=50, lr=1e30, clip=0.0, **TINY)
 
 
+class TestName:
+    def test_is_the_function_however_it_is_reached(self) -> None:
+        assert importlib.import_module("xrs.train") is xrs.train
+        assert pickle.loads(pickle.dumps(xrs.train)) is xrs.train
+        code = "import xrs.train; from xrs import train; assert train is xrs.train and callable(train)"
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
 class TestRecipes:
     def recipe(self, folder: Path, **more: Any) -> Path:
         scene = tree(times=2)
@@ -295,9 +305,9 @@ class TestRecipes:
         return path
 
     def test_writes_a_model(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        from xrs.training.__main__ import main as run_recipe
+        from xrs.training.recipe import main
 
-        run_recipe([str(self.recipe(tmp_path))])
+        main([str(self.recipe(tmp_path))])
         model = xrs.load_model(tmp_path / "out" / "model.safetensors")
         assert model.card.ratios == (1, 2)
         assert "rmse" in capsys.readouterr().out
@@ -331,25 +341,3 @@ class TestRecipes:
         assert int(np.isnan(found["B04"]).sum()) == 1
         assert float(found["B04"].max()) == pytest.approx(0.05)
         assert found["B04"].dtype == np.float32
-
-
-class TestFabric:
-    """Lightning Fabric must do what the plain loop does."""
-
-    def test_same_weights_as_plain_torch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        pytest.importorskip("lightning_fabric")
-        from xrs.learning import loop
-        from xrs.learning.devices import OneDevice
-
-        fabric = xrs.train(tree(), epochs=3, **TINY)
-        monkeypatch.setattr(loop, "make_runner", OneDevice)
-        assert_same_weights(fabric, xrs.train(tree(), epochs=3, **TINY))
-
-    def test_two_processes_learn_together(self, tmp_path: Path) -> None:
-        pytest.importorskip("lightning_fabric")
-        recipe = TestRecipes().recipe(tmp_path, epochs=4)
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "xrs.training"]
-        subprocess.run([*command, str(recipe)], check=True, capture_output=True, timeout=200)
-        together = xrs.load_model(tmp_path / "out" / "model.safetensors")
-        alone = xrs.train(tree(times=2), epochs=4, **TINY)
-        assert curve(together) == pytest.approx(curve(alone), rel=0.02)

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from xrs.errors import AssetReadError, ParameterError
+from xrs.errors import AssetReadError, ParameterError, XrsError
 from xrs.models import Model
 from xrs.training.train import train
 
-__all__ = ["open_data", "run"]
+__all__ = ["main", "open_data", "run"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train as the recipe says that the command line names, and write the model."""
+    parser = argparse.ArgumentParser(prog="python -m xrs.train", description="Train a model as a recipe says.")
+    parser.add_argument("recipe", help="A YAML file; see xrs.training.recipe.run.")
+    try:
+        model, path = run(parser.parse_args(arguments).recipe)
+    except XrsError as error:
+        raise SystemExit(f"{type(error).__name__}: {error}") from error
+    # Of several processes only the first writes.
+    if os.environ.get("RANK", "0") == "0":
+        model.save(path)
+        scores = ", ".join(f"{name} {value:.4g}" for name, value in model.card.metrics.items())
+        print(f"{path}: {scores}")
 
 
 def run(recipe: str | Path) -> tuple[Model, str]:
