@@ -6,9 +6,11 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import dropout2d, interpolate
 
-__all__ = ["ResidualBlock", "conv", "he_uniform", "stacked", "upsampled"]
+from xrs.errors import ParameterError
+
+__all__ = ["Chain", "ResidualBlock", "conv", "he_uniform", "stacked", "upsampled"]
 
 
 def conv(inputs: int, outputs: int, size: int = 3, groups: int = 1, bias: bool = True) -> nn.Conv2d:
@@ -63,3 +65,35 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The block's result, of the same shape."""
         return x + self.scale * self.second(torch.relu(self.first(x)))
+
+
+class Chain(nn.Sequential):
+    """Blocks one after another; with ``dropout``, channels are dropped after each block of the later half.
+
+    While training, each image loses channels of its own. Afterwards nothing is dropped, unless one of the thinned
+    networks is asked for: number *n* always lacks the same channels in all pixels, so results depend neither on tiles
+    nor on batches.
+
+    Gal and Ghahramani 2016, Dropout as a Bayesian approximation, arXiv:1506.02142
+    """
+
+    def __init__(self, *blocks: nn.Module, dropout: float = 0.0) -> None:
+        super().__init__(*blocks)
+        if not 0 <= dropout < 1:
+            raise ParameterError(f"dropout={dropout}", "a share of channels from 0 to below 1")
+        self.dropout = dropout
+
+    def forward(self, x: Tensor, thinned: int | None = None) -> Tensor:
+        """The last block's result (N, features, y, x) of the whole network or of one of the thinned."""
+        for number, block in enumerate(self):
+            x = block(x)
+            if self.dropout and number >= len(self) // 2:
+                x = self._dropped(x, number, thinned)
+        return x
+
+    def _dropped(self, x: Tensor, number: int, thinned: int | None) -> Tensor:
+        if thinned is None:
+            return dropout2d(x, self.dropout, self.training)
+        generator = torch.Generator().manual_seed(1_000_003 * thinned + number)
+        kept = torch.rand(x.shape[1], generator=generator) >= self.dropout
+        return x * (kept.to(x.device, x.dtype) / (1 - self.dropout))[:, None, None]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from xrs.nets._blocks import ResidualBlock, conv, he_uniform, stacked, upsampled
+from xrs.nets._blocks import Chain, ResidualBlock, conv, he_uniform, stacked, upsampled
 from xrs.nets.base import Network
 from xrs.reference import Reference
 
@@ -41,6 +41,8 @@ class DSen2(nn.Module):
         Residual blocks, d.
     scale : float
         Of the residual branches.
+    dropout : float
+        Share of channels dropped after each block of the later half, for uncertainty; not of the paper.
     seed : int
         Of the weights (He-uniform, biases zero).
 
@@ -59,19 +61,20 @@ class DSen2(nn.Module):
         features: int = 128,
         blocks: int = 6,
         scale: float = 0.1,
+        dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.ratios = ratios
         self.head = conv(sum(bands), features)
-        self.body = nn.Sequential(*(ResidualBlock(features, scale) for _ in range(blocks)))
+        self.body = Chain(*(ResidualBlock(features, scale) for _ in range(blocks)), dropout=dropout)
         self.tail = conv(features, bands[-1])
         he_uniform(self, seed)
 
-    def forward(self, *images: Tensor) -> Tensor:
-        """The last image's bands (N, band, y, x) on the grid of the first."""
+    def forward(self, *images: Tensor, thinned: int | None = None) -> Tensor:
+        """The last image's bands (N, band, y, x) on the grid of the first, by the whole or a thinned network."""
         x = torch.relu(self.head(stacked(images, self.ratios)))
-        return upsampled(images[-1], self.ratios[-1]) + self.tail(self.body(x))
+        return upsampled(images[-1], self.ratios[-1]) + self.tail(self.body(x, thinned))
 
 
 _REFERENCE = Reference(
@@ -88,7 +91,7 @@ NETWORKS = (
         tasks=("sharpen", "pansharpen"),
         summary="Residual network, 6 blocks of 128 features.",
         reference=_REFERENCE,
-        config={"features": 128, "blocks": 6, "scale": 0.1},
+        config={"features": 128, "blocks": 6, "scale": 0.1, "dropout": 0.0},
         differs=_DIFFERS,
     ),
     Network(
@@ -97,7 +100,7 @@ NETWORKS = (
         tasks=("sharpen", "pansharpen"),
         summary="Very deep residual network, 32 blocks of 256 features.",
         reference=_REFERENCE,
-        config={"features": 256, "blocks": 32, "scale": 0.1},
+        config={"features": 256, "blocks": 32, "scale": 0.1, "dropout": 0.0},
         differs=_DIFFERS,
     ),
 )

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from xrs.errors import ParameterError
-from xrs.nets._blocks import ResidualBlock, conv, he_uniform, upsampled
+from xrs.nets._blocks import Chain, ResidualBlock, conv, he_uniform, upsampled
 from xrs.nets.base import Network
 from xrs.reference import Reference
 
@@ -43,6 +43,8 @@ class LightNet(nn.Module):
     step : int
         Fine pixels along the side of a pixel of the working grid; 0 for the smallest prime that divides all
         ratios, 1 for the fine grid itself: some percent more exact, several times slower.
+    dropout : float
+        Share of channels dropped after each block of the later half, for uncertainty.
     seed : int
         Of the weights (He-uniform, those of the last layer a hundredth of it; biases zero).
 
@@ -61,6 +63,7 @@ class LightNet(nn.Module):
         features: int = 32,
         blocks: int = 2,
         step: int = 0,
+        dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -69,7 +72,7 @@ class LightNet(nn.Module):
         if any(ratio % self.step for ratio in ratios[1:]):
             raise ParameterError(f"step={step} with ratios {ratios}", "a divisor of every ratio but the first")
         self.head = conv(bands[0] * self.step**2 + sum(bands[1:]), features)
-        self.body = nn.Sequential(*(ResidualBlock(features) for _ in range(blocks)))
+        self.body = Chain(*(ResidualBlock(features) for _ in range(blocks)), dropout=dropout)
         self.tail = conv(features, bands[-1] * self.step**2)
         he_uniform(self, seed)
         # The first result is nearly the interpolated target: from large random details a short training ends in a
@@ -77,13 +80,17 @@ class LightNet(nn.Module):
         with torch.no_grad():
             self.tail.weight.mul_(0.01)
 
-    def forward(self, fine: Tensor, *coarse: Tensor) -> Tensor:
-        """The last image's bands (N, band, y, x) on the grid of the first."""
+    def forward(self, fine: Tensor, *coarse: Tensor, thinned: int | None = None) -> Tensor:
+        """The last image's bands (N, band, y, x) on the grid of the first, by the whole or a thinned network."""
+        return upsampled(coarse[-1], self.ratios[-1]) + self.details(fine, *coarse, thinned=thinned)
+
+    def details(self, fine: Tensor, *coarse: Tensor, thinned: int | None = None) -> Tensor:
+        """What is added to the interpolated bands (N, band, y, x)."""
         images = [pixel_unshuffle(fine, self.step)]
         for image, ratio in zip(coarse, self.ratios[1:], strict=True):
             images.append(upsampled(image, ratio // self.step))
-        details = self.tail(self.body(torch.relu(self.head(torch.cat(images, dim=1)))))
-        return upsampled(coarse[-1], self.ratios[-1]) + pixel_shuffle(details, self.step)
+        x = torch.relu(self.head(torch.cat(images, dim=1)))
+        return pixel_shuffle(self.tail(self.body(x, thinned)), self.step)
 
 
 def _smallest_prime(number: int) -> int:
@@ -101,6 +108,6 @@ NETWORK = Network(
         "super-resolution using an efficient sub-pixel convolutional neural network, CVPR, 1874-1883",
         "10.1109/CVPR.2016.207",
     ),
-    config={"features": 32, "blocks": 2, "step": 0},
+    config={"features": 32, "blocks": 2, "step": 0, "dropout": 0.0},
     differs="Own design, experimental.",
 )

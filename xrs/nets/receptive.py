@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from xrs.errors import ParameterError
 from xrs.nets.base import check_layout
+from xrs.nets.uncertain import mean_and_spread
 
 __all__ = ["receptive_margin"]
 
@@ -17,7 +18,7 @@ _LONGEST = 4096
 
 
 def receptive_margin(module: nn.Module, bands: tuple[int, ...], ratios: tuple[int, ...]) -> int:
-    """Pixels of the coarsest image, around its own, on which a result depends.
+    """Pixels of the coarsest image, around its own, on which a result and its spread depend.
 
     One coarsest pixel, and what lies on it in every other image, is set to NaN in the middle of a strip; NaN
     spreads to whatever depends on it. The strip grows until NaN no longer reach its ends. A copy of the
@@ -79,5 +80,5 @@ def _touched(probe: nn.Module, bands: tuple[int, ...], ratios: tuple[int, ...], 
         image = torch.rand(shape, generator=generator, dtype=torch.float64)
         image.narrow(axis, cells // 2 * side, side).fill_(torch.nan)
         images.append(image)
-    missing = probe(*images).isnan().movedim(axis, 0).flatten(1).any(1)
+    missing = mean_and_spread(probe, images).isnan().movedim(axis, 0).flatten(1).any(1)
     return missing.reshape(cells, -1).any(1)

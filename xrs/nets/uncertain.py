@@ -1,0 +1,121 @@
+"""What networks know of their own errors: a spread beside the mean, from three sources.
+
+* A head reads from the images and the network's details how large errors are here (Kendall and Gal 2017,
+  arXiv:1703.04977): log b of a Laplace distribution, whose standard deviation is sqrt(2) b.
+* Members trained from other seeds differ where the training left the result open (Lakshminarayanan, Pritzel and
+  Blundell 2017, arXiv:1612.01474).
+* Thinned networks, each without some channels, differ where the result rests on few of them (Gal and Ghahramani
+  2016, arXiv:1506.02142).
+
+They add by the law of total variance. The scale is not that of the errors yet: see :mod:`xrs.learning.conformal`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xrs.nets._blocks import upsampled
+from xrs.nets.light import LightNet
+
+__all__ = ["LEAST_LOG", "LaplaceHead", "Uncertain", "mean_and_spread"]
+
+#: Bounds of log b, in units of the model's scale: errors under a thousandth of it are not told apart.
+LEAST_LOG, _MOST_LOG = -7.0, 7.0
+
+
+class LaplaceHead(nn.Module):
+    """log b of each pixel and band, from the images and what a network added to the interpolated bands.
+
+    It works on the grid of :class:`xrs.nets.light.LightNet`, so that it costs less than most networks.
+
+    Parameters
+    ----------
+    bands, ratios : tuple of int
+        Of each image, see :meth:`xrs.nets.base.Network.build`.
+    features : int
+        Of the hidden layers.
+    seed : int
+        Of the weights.
+    """
+
+    def __init__(self, bands: tuple[int, ...], ratios: tuple[int, ...], *, features: int = 16, seed: int = 0) -> None:
+        super().__init__()
+        self.ratio = ratios[-1]
+        seen = (bands[0] + bands[-1], *bands[1:])
+        self.body = LightNet(seen, ratios, features=features, blocks=1, seed=seed)
+
+    def start_at(self, logs: Tensor) -> None:
+        """Begin with these values of log b (band,), the same in all pixels."""
+        with torch.no_grad():
+            bias: Any = self.body.tail.bias
+            bias.copy_(logs.repeat_interleave(self.body.step**2))
+
+    def forward(self, mean: Tensor, *images: Tensor) -> Tensor:
+        """Log b (N, band, y, x) beside a network's result ``mean``, in bounds."""
+        details = mean - upsampled(images[-1], self.ratio)
+        logs = self.body.details(torch.cat([images[0], details], dim=1), *images[1:])
+        return logs.clamp(LEAST_LOG, _MOST_LOG)
+
+
+class Uncertain(nn.Module):
+    """One or more networks of the same images as one, with a spread.
+
+    Parameters
+    ----------
+    members : sequence of torch.nn.Module
+        Networks that differ in their weights.
+    heads : sequence of LaplaceHead
+        One for each member, or none.
+    passes : int
+        Thinned networks of each member, which must take ``thinned``; 0 for none.
+
+    Examples
+    --------
+    >>> from xrs.nets import get_network
+    >>> members = [get_network("light").build((4, 6), (1, 2), seed=seed) for seed in (0, 1)]
+    >>> network = Uncertain(members)
+    >>> mean, std = network.spread(torch.rand(1, 4, 8, 8), torch.rand(1, 6, 4, 4))
+    >>> mean.shape == std.shape, bool((std > 0).all())
+    (True, True)
+    """
+
+    def __init__(self, members: Sequence[nn.Module], heads: Sequence[LaplaceHead] = (), passes: int = 0) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.heads = nn.ModuleList(heads)
+        self.passes = passes
+
+    def forward(self, *images: Tensor) -> Tensor:
+        """The mean of the members' results, with all channels."""
+        return torch.stack([member(*images) for member in self.members]).mean(dim=0)
+
+    def spread(self, *images: Tensor) -> tuple[Tensor, Tensor]:
+        """The result, as :meth:`forward` gives it, and a standard deviation of the same shape."""
+        means = [member(*images) for member in self.members]
+        mean = torch.stack(means).mean(dim=0)
+        variance = torch.full_like(mean, math.exp(2 * LEAST_LOG))
+        for number, (member, own) in enumerate(zip(self.members, means, strict=True)):
+            part = (own - mean) ** 2
+            if self.heads:
+                part = part + 2 * torch.exp(2 * self.heads[number](own, *images))
+            if self.passes:
+                part = part + self._of_thinned(member, own, images)
+            variance = variance + part / len(means)
+        return mean, variance.sqrt()
+
+    def _of_thinned(self, member: nn.Module, own: Tensor, images: Sequence[Tensor]) -> Tensor:
+        total = torch.zeros_like(own)
+        for number in range(self.passes):
+            total = total + (member(*images, thinned=number) - own) ** 2
+        return total / self.passes
+
+
+def mean_and_spread(network: nn.Module, images: Sequence[Tensor]) -> Tensor:
+    """All that a network puts out: its bands, and where it has a spread, their standard deviations (N, band, y, x)."""
+    result: Tensor = torch.cat(network.spread(*images), dim=1) if isinstance(network, Uncertain) else network(*images)
+    return result
