@@ -45,6 +45,7 @@ def map_tiles(
     shared: Mapping[str, Any] | None = None,
     carriers: Sequence[str] = (),
     bandwise: bool = False,
+    aside: Sequence[str] = (),
     name: str = "tiles",
 ) -> Any:
     """Apply a method to every tile of every date.
@@ -71,6 +72,8 @@ def map_tiles(
         Observations whose bands are put out; see :func:`xrs.lazy.window.blank_unseen`.
     bandwise : bool
         Whether an output band is determined by its own band alone.
+    aside : sequence of str
+        Observations that only passes look at: their gaps leave none in the output.
     name : str
         Prefix of the graph's keys.
 
@@ -83,7 +86,7 @@ def map_tiles(
     plan = make_plan(sources, bands=bands, factor=factor, margin=2 * halo, block=block)
     reader = Reader({n: s.factor for n, s in sources.items()}, halo, 2 * halo)
     shared = dict(shared or {})
-    runner = _Apply(reader, apply, params, factor, bands, tuple(carriers), bandwise)
+    runner = _Apply(reader, apply, params, factor, bands, tuple(carriers), bandwise, tuple(aside))
     if not any(s.is_lazy for s in sources.values()):
         states = _eager_states(sources, plan, reader, passes, params)
         return _run_eagerly(sources, plan, reader, partial(runner, shared=shared), states, plan.chunks(bands, factor))
@@ -255,6 +258,7 @@ class _Apply:
     bands: int
     carriers: tuple[str, ...]
     bandwise: bool
+    aside: tuple[str, ...]
 
     def __call__(
         self,
@@ -280,13 +284,13 @@ class _Apply:
     def _of_date(
         self, tile: Tile, state: State, shape: tuple[int, int, int], shared: Mapping[str, Any]
     ) -> NDArray[np.float32]:
-        if any(_unseen(tile)):
+        if any(_unseen(tile, self.aside)):
             return np.full(shape, np.nan, np.float32)
         image = self.apply(tile, state, **self.params, **shared)
         if image.dtype != np.float32 or not image.flags.owndata:
             # A view may show the input, which must not be written to, and would hold all of it.
             image = np.array(image, np.float32)
-        blank_unseen(image, tile, self.factor, self.carriers, self.bandwise)
+        blank_unseen(image, tile, self.factor, self.carriers, self.bandwise, self.aside)
         return image
 
 
@@ -322,9 +326,9 @@ class _Series:
         return out.reshape(self.targets.size, *series.shape[1:])
 
 
-def _unseen(tile: Tile) -> list[bool]:
+def _unseen(tile: Tile, aside: Sequence[str] = ()) -> list[bool]:
     """For each observation, whether nothing of it was seen in the core."""
-    return [v is not None and not tile.core(name, v).any() for name, v in tile.valid.items()]
+    return [v is not None and not tile.core(name, v).any() for name, v in tile.valid.items() if name not in aside]
 
 
 def _read_all(windows: Mapping[str, Window], chunks: Sequence[Any]) -> dict[str, NDArray[np.float32]]:

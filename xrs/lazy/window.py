@@ -71,13 +71,16 @@ def tile_of(
     return Tile(arrays, valid, dict(factors), halo, origin)
 
 
-def blank_unseen(out: Float32, tile: Tile, factor: int, carriers: Sequence[str], bandwise: bool) -> None:
+def blank_unseen(
+    out: Float32, tile: Tile, factor: int, carriers: Sequence[str], bandwise: bool, aside: Sequence[str] = ()
+) -> None:
     """Put NaN back where an output pixel's own inputs were not seen, in place.
 
     ``carriers`` are the observations whose bands are put out, in order: an output band needs its own
-    band where ``bandwise``, else all bands of its observation. Of all others it needs every band.
+    band where ``bandwise``, else all bands of its observation. Of all others it needs every band, but for those
+    ``aside``, which are not needed.
     """
-    guides = [name for name in tile.arrays if name not in carriers]
+    guides = [name for name in tile.arrays if name not in (*carriers, *aside)]
     common = [m for m in (_on_grid(tile, n, factor) for n in guides) if m is not None]
     for mask in common:
         out[:, ~mask.all(axis=0)] = np.nan

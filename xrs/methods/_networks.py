@@ -15,7 +15,7 @@ from xrs.kernels.types import Float32
 from xrs.methods.base import Method, Param, State, Tile
 from xrs.models import Input, Model, Observed, load_model, match_images
 
-__all__ = ["Bound", "network_methods"]
+__all__ = ["DEVICE", "Bound", "network_methods"]
 
 _NEEDS = {"sharpen": ("fine", "coarse", "model"), "pansharpen": ("ms", "pan", "model")}
 
@@ -126,6 +126,14 @@ def _bands(image: Float32, order: tuple[int, ...]) -> Float32:
     return image if order == tuple(range(image.shape[0])) else np.ascontiguousarray(image[list(order)])
 
 
+DEVICE = Param(
+    "device",
+    "auto",
+    "where the network runs; auto is a GPU if there is one",
+    "'auto', 'cpu', 'cuda' or 'cuda:1'",
+    lambda value: isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d+)?", value) is not None,
+)
+
 _PARAMS = (
     Param(
         "model",
@@ -136,13 +144,7 @@ _PARAMS = (
         convert=_models,
         shared=True,
     ),
-    Param(
-        "device",
-        "auto",
-        "where the network runs; auto is a GPU if there is one",
-        "'auto', 'cpu', 'cuda' or 'cuda:1'",
-        lambda value: isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d+)?", value) is not None,
-    ),
+    DEVICE,
     Param(
         "dtype",
         "float32",

@@ -63,6 +63,10 @@ class Card:
         Data, protocol, seed and loss curve.
     metrics : mapping of str to float
         Scores, and of what.
+    uncertainty : mapping
+        Empty for a model without; else ``kind``, the number of ``members`` and of thinned networks (``passes``),
+        whether there are ``heads``, the ``level`` of the intervals, the normal quantile ``quantile`` of it, and the
+        ``factors`` by band that scale the network's standard deviation.
     licence, created_by : str
         SPDX identifier of the weights' licence; program and version that made them.
     sha256 : str
@@ -79,6 +83,7 @@ class Card:
     psf: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    uncertainty: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     created_by: str = ""
     sha256: str = ""
@@ -150,7 +155,7 @@ def metadata_of(card: Card) -> dict[str, str]:
 
 def _check(card: Card) -> None:
     ratios = card.ratios
-    if len(ratios) < 2 or ratios[0] != 1 or any(b % a or a >= b for a, b in itertools.pairwise(ratios)):
+    if len(ratios) < 2 or ratios[0] != 1 or any(b % a for a, b in itertools.pairwise(ratios)):
         raise ModelCardError(f"a card with images of the ratios {ratios}", "two or more, from 1 on, that nest")
     for image in card.images:
         if not image.bands or len(set(image.bands)) < len(image.bands):

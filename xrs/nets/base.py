@@ -26,7 +26,7 @@ class Network:
     module : callable
         ``(bands, ratios, *, seed, **config) -> torch.nn.Module``: the module's class.
     tasks : tuple of str
-        ``"sharpen"``, ``"pansharpen"`` or both. A network for pansharpening alone takes exactly one
+        ``"sharpen"``, ``"pansharpen"`` or both; ``"refine"`` improves what was fused. A network for pansharpening alone takes exactly one
         panchromatic band and one coarse image.
     summary : str
         One line.
@@ -108,7 +108,7 @@ def check_layout(bands: tuple[int, ...], ratios: tuple[int, ...]) -> None:
         raise ParameterError(f"bands {bands} and ratios {ratios}", "one of each for two or more images")
     if min(bands) < 1:
         raise ParameterError(f"bands {bands}", "at least one for each image")
-    if ratios[0] != 1 or list(ratios) != sorted(set(ratios)):
-        raise ParameterError(f"ratios {ratios}", "1 for the first image, then rising integers")
+    if ratios[0] != 1 or list(ratios) != sorted(ratios):
+        raise ParameterError(f"ratios {ratios}", "1 for the first image, then integers that do not fall")
     if any(ratios[-1] % ratio for ratio in ratios):
         raise ParameterError(f"ratios {ratios}", "grids that nest: each ratio divides the last")

@@ -25,7 +25,7 @@ from xrs.nets.base import Network
 from xrs.nets.tfnet import TFNet
 from xrs.reference import Reference
 
-__all__ = ["NETWORK", "PIP", "ExpansionNet", "SSRInjection", "SSRPNet"]
+__all__ = ["NETWORKS", "PIP", "SSRI", "ExpansionNet", "SSRInjection", "SSRPNet"]
 
 
 class PIP(nn.Module):
@@ -186,18 +186,50 @@ def _activated(inputs: int, outputs: int, size: int) -> nn.Sequential:
     return nn.Sequential(layer, nn.ReLU())
 
 
-NETWORK = Network(
-    name="ssrpnet",
-    module=SSRPNet,
-    tasks=("pansharpen", "sharpen"),
-    summary="Initial two-stream fusion, then injection through spectral super-resolution; needs no ground truth.",
-    reference=Reference(
-        "He, Yuan, Li, Xiao and Zhang 2023, A self-supervised remote sensing image fusion framework with dual-stage "
-        "self-learning and spectral super-resolution injection, ISPRS Journal of Photogrammetry and Remote Sensing "
-        "204:131-144"
+class SSRI(nn.Module):
+    """The plug-in with the signature of all networks: a fine and a fused image on one grid.
+
+    Examples
+    --------
+    >>> SSRI((1, 4), (1, 1))(torch.ones(1, 1, 8, 8), torch.ones(1, 4, 8, 8)).shape
+    torch.Size([1, 4, 8, 8])
+    """
+
+    def __init__(self, bands: tuple[int, ...], ratios: tuple[int, ...], *, seed: int = 0) -> None:
+        super().__init__()
+        self.injection = SSRInjection(bands[1], bands[0], seed=seed)
+
+    def forward(self, fine: Tensor, fused: Tensor) -> Tensor:
+        """The fused image (N, band, y, x) with what the fine one tells."""
+        improved: Tensor = self.injection(fused, fine)
+        return improved
+
+
+_REFERENCE = Reference(
+    "He, Yuan, Li, Xiao and Zhang 2023, A self-supervised remote sensing image fusion framework with dual-stage "
+    "self-learning and spectral super-resolution injection, ISPRS Journal of Photogrammetry and Remote Sensing "
+    "204:131-144"
+)
+
+NETWORKS = (
+    Network(
+        name="ssrpnet",
+        module=SSRPNet,
+        tasks=("pansharpen", "sharpen"),
+        summary="Initial two-stream fusion, then injection through spectral super-resolution; needs no ground truth.",
+        reference=_REFERENCE,
+        config={"features": 32, "residual": True, "skip": True},
+        images=2,
+        differs="The initial network is ResTFNet with strides that follow the ratio; each branch of the heads of "
+        "sD and sSR has its own 1 x 1 convolution; takes several fine bands too.",
     ),
-    config={"features": 32, "residual": True, "skip": True},
-    images=2,
-    differs="The initial network is ResTFNet with strides that follow the ratio; each branch of the heads of sD and "
-    "sSR has its own 1 x 1 convolution; takes several fine bands too.",
+    Network(
+        name="ssri",
+        module=SSRI,
+        tasks=("refine",),
+        summary="Injection through spectral super-resolution into a fused image.",
+        reference=_REFERENCE,
+        images=2,
+        differs="Each branch of the heads of sD and sSR has its own 1 x 1 convolution; takes several fine bands too.",
+    ),
 )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import xarray as xr
 
-from xrs.cube import band_keys, geobox_of, nest, to_array, to_dataset
+from xrs.cube import band_keys, geobox_of, nest, to_array, to_dataset, with_all_dims
 from xrs.errors import LayoutError
 from xrs.methods import Method, get_method, resolve_params
 from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
+from xrs.operators._refine import injection, refine
 from xrs.sensors import Sensor, psf_of
 
 __all__ = ["pansharpen"]
@@ -24,6 +26,7 @@ def pansharpen(
     *,
     sensor: str | Sensor | None = None,
     psf: Any = "mtf",
+    inject: str | Method | Mapping[str, Any] | None = None,
     **params: Any,
 ) -> Cube:
     """Bring a multispectral cube to the grid of a panchromatic band.
@@ -42,6 +45,10 @@ def pansharpen(
         the gain at Nyquist is 0.3, and 0.15 for the pan.
     psf : {"mtf", "box"} or array (band, tap), optional
         The point spread from fine to coarse pixels; see :func:`xrs.sensors.psf_of`.
+    inject : str, Method or mapping, optional
+        A method of ``xrs.list_methods("refine")`` that improves the result, with ``"ssr"`` what spectral
+        super-resolution reads from the pan; or a mapping with ``method`` and its parameters. It learns from the scene
+        when the result is computed, each date by itself.
     **params
         Parameters of the method.
 
@@ -89,6 +96,7 @@ def pansharpen(
     if record.bind is not None:
         seen = {"pan": observed(fine, 1), "ms": observed(coarse, nesting.ratio)}
         bound, _ = record.bind(seen, ("ms",), **params)
+    taps = pan_psf(sensor, keys, nesting.ratio, psf)
     data = fuse(
         record,
         {"ms": coarse, "pan": fine},
@@ -96,8 +104,11 @@ def pansharpen(
         bound,
         carriers=("ms",),
         factor=nesting.ratio,
-        spatial_params={"psf": pan_psf(sensor, keys, nesting.ratio, psf)},
+        spatial_params={"psf": taps},
     )
+    if inject is not None:
+        data = refine(injection(inject), data, with_all_dims(fine).data, with_all_dims(coarse).data, taps["ms"])
+        params = params | {"inject": inject}
     result = label(data, coarse, nesting.fine, method=record, family="pansharpen", params=params)
     return to_dataset(result) if isinstance(ms, xr.Dataset) else result
 

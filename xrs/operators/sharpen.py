@@ -6,13 +6,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
-from xrs.cube import band_keys, describe, geobox_of, nest, to_array, to_dataset, wavelengths
+from xrs.cube import band_keys, describe, geobox_of, nest, to_array, to_dataset, wavelengths, with_all_dims
 from xrs.errors import BandNotFoundError, GridMismatchError, LayoutError
 from xrs.methods import Method, get_method, resolve_params
 from xrs.models import Observed
 from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
+from xrs.operators._refine import Injection, injection, refine
 from xrs.sensors import Sensor, known_sensor, psf_of
 
 __all__ = ["Groups", "common_area", "platform_of", "sharpen", "split_groups"]
@@ -27,6 +29,7 @@ def sharpen(
     bands: list[str] | None = None,
     sensor: str | Sensor | None = None,
     psf: Any = "mtf",
+    inject: str | Method | Mapping[str, Any] | None = None,
     **params: Any,
 ) -> xr.Dataset:
     """Bring all bands of a sensor with several resolutions to its finest grid.
@@ -45,6 +48,8 @@ def sharpen(
         The instrument; taken from the attribute ``platform`` if that names one.
     psf : {"mtf", "box"}, tuple, or mapping of group to array (band, tap)
         The point spread from the finest grid to each coarse one; see :func:`xrs.sensors.psf_of`.
+    inject : str, Method or mapping, optional
+        A method that improves the result; see :func:`xrs.pansharpen`.
     **params
         Parameters of the method. A network needs ``model``: a :class:`xrs.models.Model`, a path or a name, or a list
         of them, one for each coarse group that is sharpened.
@@ -107,6 +112,9 @@ def sharpen(
         factor=factors["fine"],
         spatial_params={"psf": taps},
     )
+    if inject is not None:
+        data = _injected(injection(inject), data, cropped, tuple(wanted), taps)
+        params = params | {"inject": inject}
     keys = xr.concat([_band_labels(cropped[name]) for name in wanted], dim="band")
     like = cropped["fine"].isel(band=[0] * keys.sizes["band"]).drop_vars(list(_BAND_VARS), errors="ignore")
     sharpened = label(data, like.assign_coords(keys.coords), geobox, method=record, family="sharpen", params=params)
@@ -114,6 +122,22 @@ def sharpen(
         # A network gives whole groups.
         sharpened = sharpened.sel(band=[key for group in wanted.values() for key in band_keys(group)])
     return _in_order(to_dataset(cropped["fine"]), to_dataset(sharpened))
+
+
+def _injected(
+    chosen: Injection,
+    data: Any,
+    groups: Mapping[str, xr.DataArray],
+    sharpened: tuple[str, ...],
+    taps: Mapping[str, Any],
+) -> Any:
+    """Improve the bands of each coarse group by all fine bands."""
+    fine, first, parts = with_all_dims(groups["fine"]).data, 0, []
+    for name in sharpened:
+        coarse = with_all_dims(groups[name]).data
+        parts.append(refine(chosen, data[:, first : first + coarse.shape[1]], fine, coarse, taps[name]))
+        first += coarse.shape[1]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 _BAND_VARS = ("band", "common_name", "wavelength", "fwhm")

@@ -1,0 +1,236 @@
+"""Learning from the scene a method is applied to: a pass draws patches of it, and what ends the pass trains.
+
+Which patches are drawn depends on their place in the scene and on the seed, never on tiles: each lattice cell of the
+scene has a rank of its own, and the cells of lowest rank that are clear enough are kept.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xrs.errors import ParameterError
+from xrs.kernels import reach_of
+from xrs.kernels.types import Bool, Float32, Float64
+from xrs.methods.base import Param, Pass, State, Tile
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from xrs.learning.loop import Settings
+    from xrs.models import Card, Model
+
+__all__ = ["SAMPLING", "Pairs", "Patch", "consistency", "learned", "scene_pass"]
+
+#: Patches with a larger share of missing pixels, in any observation, teach nothing.
+_MOST_MISSING = 0.25
+
+
+#: How patches are drawn.
+SAMPLING = (
+    Param("patches", 32, "patches to learn from, at most", "1 or more", lambda n: isinstance(n, int) and n > 0),
+    Param("side", 32, "their side in coarsest pixels", "an even number from 8 on", lambda n: n >= 8 and n % 2 == 0),
+    Param(
+        "seed", 0, "of patches, their order and the first weights", "0 or more", lambda n: isinstance(n, int) and n >= 0
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A square window of every observation of one date.
+
+    Attributes
+    ----------
+    rank : float
+        Drawn for its place; patches of low rank are kept.
+    place : tuple of int
+        Row and column of its first pixel in the scene, in coarsest pixels; negative at the scene's edge.
+    images : mapping of str to ndarray (band, y, x)
+        Without gaps.
+    seen : mapping of str to ndarray of bool (band, y, x)
+    """
+
+    rank: float
+    place: tuple[int, int]
+    images: Mapping[str, Float32]
+    seen: Mapping[str, Bool]
+
+    @property
+    def order(self) -> tuple[float, tuple[int, int]]:
+        """By rank, then by place."""
+        return self.rank, self.place
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The patches of lowest rank, no more than ``count``."""
+
+    count: int
+    patches: Sequence[Patch]
+
+
+def scene_pass(learn: Callable[..., State]) -> Pass:
+    """A pass that ends with ``learn(drawn, state, **params)``; the patches come in the order of their rank.
+
+    The method's parameters :data:`SAMPLING` say how many patches of what size are drawn. Its halo must be at least
+    half of a patch's side.
+    """
+    return Pass(_draw, _merge, _Learn(learn))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Inputs of a network and the target of its result, a row for each patch.
+
+    Attributes
+    ----------
+    inputs : tuple of ndarray (patch, band, y, x)
+        The finest first.
+    target, mask : ndarray (patch, band, y, x)
+        Where the mask is false, the target was not seen, or its surroundings reach out of the patch.
+    taps : ndarray (band, tap) or None
+        Point spread from the result to the target; None if they share a grid.
+    ratio : int
+        Between them.
+    """
+
+    inputs: tuple[Float32, ...]
+    target: Float32
+    mask: Bool
+    taps: Float64 | None = None
+    ratio: int = 1
+
+
+def consistency(patches: Sequence[Patch], inputs: Sequence[str], target: str, taps: Float64, margin: int) -> Pairs:
+    """Pairs whose result, seen through ``taps``, must give the coarse observation back.
+
+    ``margin`` is how many fine pixels around one the network sees.
+    """
+    ratio = _side(patches, inputs[0]) // _side(patches, target)
+    images = [_stacked(patches, role) for role in inputs]
+    values, mask = _stacked(patches, target)
+    for _, seen in images:
+        mask &= _whole_blocks(seen, seen.shape[-1] // mask.shape[-1])[:, None]
+    cut = reach_of(taps, ratio) - (-margin // ratio)
+    return Pairs(tuple(image for image, _ in images), values, _inner(mask, cut), taps, ratio)
+
+
+def learned(module: nn.Module, card: Card, pairs: Sequence[Pairs], settings: Settings) -> Model:
+    """Train a module on pairs; its card gets the scale, the mean magnitude of the targets.
+
+    An eighth of the patches, and at least one if there are two, tell which epoch was best.
+    """
+    import torch
+
+    from xrs.learning.loop import Term, fit
+    from xrs.learning.losses import make_loss
+    from xrs.learning.patches import Patches
+    from xrs.models import Model
+
+    scale = _scale(pairs[0])
+    terms = []
+    for one in pairs:
+        places = np.zeros((len(one.target), 3), np.int64)
+        divided = Patches(tuple(i / scale for i in one.inputs), one.target / scale, one.mask, places)
+        kept = max(len(divided) // 8, 1)
+        taps = None if one.taps is None else torch.as_tensor(one.taps, dtype=torch.float32)
+        terms.append(
+            Term(divided[: len(divided) - kept] if len(divided) > 1 else divided, divided[-kept:], taps, one.ratio)
+        )
+    fit(module, terms, make_loss("l1"), settings, progress=False)
+    return Model.from_module(module.cpu(), replace(card, scale=float(scale)))
+
+
+def _draw(tile: Tile, _state: State, *, patches: int, side: int, seed: int, **_: Any) -> _Drawn:
+    """The patches of lowest rank among those whose centre lies in the tile's core."""
+    cells = itertools.product(_cells(tile, 0, side), _cells(tile, 1, side))
+    ranked = sorted((float(np.random.default_rng([seed, *cell]).random()), cell) for cell in cells)
+    clear = (patch for rank, cell in ranked if (patch := _patch(tile, rank, cell, side)) is not None)
+    return _Drawn(patches, list(itertools.islice(clear, patches)))
+
+
+def _cells(tile: Tile, axis: int, side: int) -> range:
+    """Cells of the lattice whose centres lie in the core, along rows (0) or columns (1)."""
+    coarsest = next(name for name, factor in tile.factors.items() if factor == 1)
+    first = tile.origin[axis]
+    stop = first + tile.core(coarsest).shape[1 + axis]
+    return range(*(max(math.ceil((edge - side // 2) / side), 0) for edge in (first, stop)))
+
+
+def _patch(tile: Tile, rank: float, cell: tuple[int, int], side: int) -> Patch | None:
+    place = (cell[0] * side, cell[1] * side)
+    corner = [start - origin + tile.halo for start, origin in zip(place, tile.origin, strict=True)]
+    windows = {
+        name: (slice(None), *(slice(start * f, (start + side) * f) for start in corner))
+        for name, f in tile.factors.items()
+    }
+    seen = {name: _seen(tile, name, window) for name, window in windows.items()}
+    if min(mask.mean() for mask in seen.values()) < 1 - _MOST_MISSING:
+        return None
+    return Patch(rank, place, {name: tile[name][window].copy() for name, window in windows.items()}, seen)
+
+
+@dataclass(frozen=True)
+class _Learn:
+    learn: Callable[..., State]
+
+    def __call__(self, drawn: _Drawn, state: State, **params: Any) -> State:
+        if not drawn.patches:
+            raise ParameterError(
+                f"no part of the scene with at most {_MOST_MISSING:.0%} missing",
+                "clear ground to learn from",
+                "choose another date, smaller patches, or a method that needs no learning",
+            )
+        return self.learn(drawn.patches, state, **params)
+
+
+def _merge(one: _Drawn, other: _Drawn) -> _Drawn:
+    return _Drawn(one.count, heapq.nsmallest(one.count, [*one.patches, *other.patches], key=lambda p: p.order))
+
+
+def _side(patches: Sequence[Patch], role: str) -> int:
+    return patches[0].images[role].shape[-1]
+
+
+def _stacked(patches: Sequence[Patch], role: str) -> tuple[Float32, Bool]:
+    """One observation of all patches (patch, band, y, x), and where it was seen."""
+    return np.stack([p.images[role] for p in patches]), np.stack([p.seen[role] for p in patches])
+
+
+def _whole_blocks(seen: Bool, ratio: int) -> Bool:
+    """Coarse pixels (patch, y, x) all of whose fine pixels (patch, band, y, x) were seen in all bands."""
+    patches, bands, height, width = seen.shape
+    blocks = seen.reshape(patches, bands, height // ratio, ratio, width // ratio, ratio)
+    return np.asarray(blocks.all(axis=(1, 3, 5)))
+
+
+def _inner(mask: Bool, cut: int) -> Bool:
+    """A mask without ``cut`` pixels at the edges of each patch."""
+    side = mask.shape[-1]
+    if side <= 2 * cut:
+        raise ParameterError(
+            f"patches of {side} coarse pixels, of which {cut} at each edge depend on what lies outside",
+            f"a side above {2 * cut}",
+            f"side={2 * cut + 16}",
+        )
+    inner = np.zeros(mask.shape, bool)
+    inner[..., cut : side - cut, cut : side - cut] = True
+    return mask & inner
+
+
+def _scale(pairs: Pairs) -> np.float32:
+    """The mean magnitude of what was seen: networks work on values of about one."""
+    mean = np.abs(pairs.target[pairs.mask]).mean(dtype=np.float64) if pairs.mask.any() else 0.0
+    return np.float32(mean if mean > 0 else 1.0)
+
+
+def _seen(tile: Tile, name: str, window: tuple[slice, ...]) -> Bool:
+    valid, image = tile.valid[name], tile[name][window]
+    return np.ones(image.shape, bool) if valid is None else valid[window].copy()

@@ -1,0 +1,1 @@
+"""Methods that improve what another method fused: ``inject=`` of the fusion verbs."""
