@@ -42,9 +42,11 @@ class OneDevice:
         """Accumulate gradients."""
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def clip_gradients(self, module: Module, optimizer: Optimizer, *, max_norm: float) -> None:
+    def clip_gradients(
+        self, module: Module, optimizer: Optimizer, *, max_norm: float, error_if_nonfinite: bool
+    ) -> None:
         """Shorten the gradient to ``max_norm``."""
-        torch.nn.utils.clip_grad_norm_(module.parameters(), max_norm)
+        torch.nn.utils.clip_grad_norm_(module.parameters(), max_norm, error_if_nonfinite=error_if_nonfinite)
 
     def all_reduce(self, data: Tensor, reduce_op: str = "mean") -> Tensor:
         """What all processes have: here the same."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Module
-from torch.optim import Adam, NAdam, Optimizer
+from torch.nn.functional import interpolate
 
 from xrs.errors import ParameterError
-from xrs.learning.checkpoint import flat_optimizer, load_state, restore_optimizer, save_state
+from xrs.learning.adversarial import Opponent
+from xrs.learning.checkpoint import load_state, save_state
 from xrs.learning.devices import make_runner
+from xrs.learning.learner import OPTIMIZERS, Learner
 from xrs.learning.losses import Loss
 from xrs.learning.patches import Patches
 from xrs.learning.progress import Reporter
 from xrs.learning.schedule import epochs_without_gain, rate
 from xrs.sensors.torch_forward import decimate
 
-__all__ = ["OPTIMIZERS", "Epoch", "Settings", "Term", "fit"]
-
-#: DSen2 was trained with NAdam; torch's defaults are Keras' of that time.
-OPTIMIZERS: Mapping[str, type[NAdam] | type[Adam]] = {"nadam": NAdam, "adam": Adam}
+__all__ = ["Epoch", "Settings", "Term", "fit"]
 
 Batch = tuple[list[Tensor], Tensor, Tensor]
 
@@ -136,14 +135,21 @@ class Epoch:
 
 @dataclass
 class _Run:
-    """What a checkpoint holds beside weights and optimiser."""
+    """A run's state: all of it but devices is in its checkpoint."""
 
+    learner: Learner
+    opponent: Opponent | None
     history: list[Epoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def losses(self) -> list[float]:
         return [epoch.held_out for epoch in self.history]
+
+    @property
+    def learners(self) -> dict[str, Learner]:
+        """By what their part of the checkpoint is called."""
+        return {"": self.learner} | ({} if self.opponent is None else {"discriminator/": self.opponent.learner})
 
 
 def fit(
@@ -152,6 +158,8 @@ def fit(
     loss: Loss,
     settings: Settings,
     *,
+    discriminator: Module | None = None,
+    adversarial_weight: float = 1e-3,
     checkpoint: Path | None = None,
     resume: bool = True,
     progress: bool = True,
@@ -165,11 +173,17 @@ def fit(
     Parameters
     ----------
     network : torch.nn.Module
-        ``network(*images)``, the finest first.
+        ``network(*images)``, the finest first. If it has a method ``extra_loss(images, result, seen) -> Tensor``, with
+        ``seen`` (N, 1, y, x) of bool on the first image's grid, what that gives is added to each term's loss.
     terms : sequence of Term
     loss : callable
         See :mod:`xrs.learning.losses`.
     settings : Settings
+    discriminator : torch.nn.Module, optional
+        Trained beside the network on the terms without a point spread, see :mod:`xrs.learning.adversarial`. It has no
+        say in which epoch is best.
+    adversarial_weight : float
+        Of the network's loss against it.
     checkpoint : Path, optional
         Written while training.
     resume : bool
@@ -192,44 +206,43 @@ def fit(
     """
     runner = make_runner(settings.device, settings.dtype)
     identity = f"{identity} {sorted(settings.what_matters().items())}"
-    own = OPTIMIZERS[settings.optimizer](network.parameters(), lr=settings.lr)
-    wrapped, optimizer = runner.setup(network, own)
-    run = _Run()
+    run = _Run(*_learners(network, discriminator, adversarial_weight, runner, settings))
     if checkpoint is not None and resume and checkpoint.exists():
-        run = _restore(checkpoint, network, own, identity)
+        _restore(checkpoint, run, identity)
     saved = time.monotonic()
     with Reporter(progress and runner.is_global_zero, settings.last) as reporter:
         while not settings.is_done(run.losses):
-            _advance(run, network, wrapped, optimizer, runner, terms, loss, settings)
+            _advance(run, runner, terms, loss, settings)
             reporter.show(run.history)
             if checkpoint is not None and runner.is_global_zero and time.monotonic() - saved >= settings.save_every:
-                _save(checkpoint, network, own, run, identity)
+                _save(checkpoint, run, identity)
                 saved = time.monotonic()
     if checkpoint is not None and runner.is_global_zero:
-        _save(checkpoint, network, own, run, identity)
+        _save(checkpoint, run, identity)
     network.load_state_dict(run.best)
     return run.history
 
 
-def _advance(
-    run: _Run,
-    network: Module,
-    wrapped: Module,
-    optimizer: Optimizer,
-    runner: Any,
-    terms: Sequence[Term],
-    loss: Loss,
-    settings: Settings,
-) -> None:
+def _learners(
+    network: Module, discriminator: Module | None, weight: float, runner: Any, settings: Settings
+) -> tuple[Learner, Opponent | None]:
+    learner = Learner(network, runner, settings.optimizer, settings.clip)
+    if discriminator is None:
+        return learner, None
+    return learner, Opponent(Learner(discriminator, runner, settings.optimizer, settings.clip), runner, weight)
+
+
+def _advance(run: _Run, runner: Any, terms: Sequence[Term], loss: Loss, settings: Settings) -> None:
     """One more epoch."""
     epoch = len(run.history)
     lr = rate(settings.schedule, run.losses, settings.lr, settings.last)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
+    for learner in run.learners.values():
+        learner.set_rate(lr)
     with torch.random.fork_rng([runner.device] if runner.device.type == "cuda" else []):
         # Dropout, if the network has any, must not depend on what ran before.
         torch.manual_seed(settings.seed * 1_000_003 + epoch)
-        train = _train_epoch(wrapped, optimizer, runner, terms, loss, settings, epoch)
+        train = _train_epoch(run, runner, terms, loss, settings)
+    network = run.learner.module
     held_out = _held_out_loss(network, runner, terms, loss, settings.batch_size)
     if not (math.isfinite(train) and math.isfinite(held_out)):
         raise ParameterError(
@@ -240,31 +253,19 @@ def _advance(
     run.history.append(Epoch(train, held_out, lr))
 
 
-def _train_epoch(
-    network: Module,
-    optimizer: Optimizer,
-    runner: Any,
-    terms: Sequence[Term],
-    loss: Loss,
-    settings: Settings,
-    epoch: int,
-) -> float:
+def _train_epoch(run: _Run, runner: Any, terms: Sequence[Term], loss: Loss, settings: Settings) -> float:
+    network, epoch = run.learner.wrapped, len(run.history)
     network.train()
     total, steps = torch.zeros((), device=runner.device), 0
     orders = [_shuffled(len(term.train), settings, epoch, n, runner) for n, term in enumerate(terms)]
     for step, parts in enumerate(zip(*orders, strict=False)):
-        optimizer.zero_grad()
         turn = int(np.random.default_rng([settings.seed, epoch, step]).integers(8))
-        losses = [
-            term.weight
-            * _term_loss(network, runner, term, _turned(_batch(term.train, part, runner.device), turn), loss)
-            for term, part in zip(terms, parts, strict=True)
-        ]
+        losses = []
+        for term, part in zip(terms, parts, strict=True):
+            batch = _turned(_batch(term.train, part, runner.device), turn)
+            losses.append(term.weight * _term_loss(network, runner, term, batch, loss, run.opponent))
         joint = torch.stack(losses).sum()
-        runner.backward(joint)
-        if settings.clip:
-            runner.clip_gradients(network, optimizer, max_norm=settings.clip)
-        optimizer.step()
+        run.learner.step(joint)
         total, steps = total + joint.detach(), steps + 1
     return float(runner.all_reduce(total / steps, reduce_op="mean"))
 
@@ -291,11 +292,28 @@ def _held_out_loss(network: Module, runner: Any, terms: Sequence[Term], loss: Lo
     return float(runner.all_reduce(total, reduce_op="sum"))
 
 
-def _term_loss(network: Module, runner: Any, term: Term, batch: Batch, loss: Loss) -> Tensor:
+def _term_loss(
+    network: Module, runner: Any, term: Term, batch: Batch, loss: Loss, opponent: Opponent | None = None
+) -> Tensor:
     images, target, mask = batch
     with runner.autocast():
         prediction = network(*images)
-    return loss(term.observed(prediction.float()), target, mask)
+        own = _extra_loss(network, images, prediction, mask)
+    value = loss(term.observed(prediction.float()), target, mask) + own
+    if opponent is None or term.taps is not None:
+        return value
+    return value + opponent.judge(prediction.float(), target, mask)
+
+
+def _extra_loss(network: Module, images: Sequence[Tensor], prediction: Tensor, mask: Tensor) -> Tensor | float:
+    """What the network itself adds to the loss, if it does."""
+    # Wrapped for several devices, a network shows only its forward.
+    bare: Any = getattr(network, "module", network)
+    if not hasattr(bare, "extra_loss"):
+        return 0.0
+    seen = interpolate(mask.all(dim=1, keepdim=True).float(), images[0].shape[2:]) > 0
+    extra: Tensor = bare.extra_loss(images, prediction, seen)
+    return extra
 
 
 def _batch(patches: Patches, which: np.ndarray, device: torch.device) -> Batch:
@@ -316,16 +334,17 @@ def _turned(batch: Batch, turn: int) -> Batch:
     return [turned(image) for image in images], turned(target), turned(mask)
 
 
-def _save(path: Path, network: Module, optimizer: Optimizer, run: _Run, identity: str) -> None:
-    tensors, record = flat_optimizer(optimizer)
-    named = {f"weights/{name}": value for name, value in network.state_dict().items()}
-    named |= {f"best/{name}": value for name, value in run.best.items()}
-    named |= {f"optimizer/{name}": value for name, value in tensors.items()}
+def _save(path: Path, run: _Run, identity: str) -> None:
+    named = {f"best/{name}": value for name, value in run.best.items()}
+    records = {}
+    for part, learner in run.learners.items():
+        tensors, records[part] = learner.state(part)
+        named |= tensors
     history = [asdict(epoch) for epoch in run.history]
-    save_state(path, named, {"identity": identity, "history": history, "optimizer": record})
+    save_state(path, named, {"identity": identity, "history": history, "optimizers": records})
 
 
-def _restore(path: Path, network: Module, optimizer: Optimizer, identity: str) -> _Run:
+def _restore(path: Path, run: _Run, identity: str) -> None:
     tensors, record = load_state(path)
     if record["identity"] != identity:
         raise ParameterError(
@@ -333,10 +352,7 @@ def _restore(path: Path, network: Module, optimizer: Optimizer, identity: str) -
             "the same call of train that wrote it",
             "resume=False to overwrite it, or another checkpoint=",
         )
-    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "best": {}, "optimizer": {}}
-    for key, value in tensors.items():
-        part, name = key.split("/", 1)
-        parts[part][name] = value
-    network.load_state_dict(parts["weights"])
-    restore_optimizer(optimizer, parts["optimizer"], record["optimizer"])
-    return _Run([Epoch(**epoch) for epoch in record["history"]], parts["best"])
+    for part, learner in run.learners.items():
+        learner.restore(tensors, record["optimizers"][part], part)
+    run.history = [Epoch(**epoch) for epoch in record["history"]]
+    run.best = {key.removeprefix("best/"): value for key, value in tensors.items() if key.startswith("best/")}

@@ -16,11 +16,13 @@ import xarray as xr
 from xrs.cube import band_keys, geobox_of, wavelengths
 from xrs.cube.metadata import package_version, to_json
 from xrs.errors import ParameterError
+from xrs.learning.adversarial import split_loss
 from xrs.learning.loop import Epoch, Settings, Term, fit
 from xrs.learning.losses import make_loss
 from xrs.learning.patches import Patches
 from xrs.models import Card, ImageSpec, Model
 from xrs.nets import get_network
+from xrs.nets._discriminator import Discriminator
 from xrs.nets.receptive import receptive_margin
 from xrs.sensors import Sensor, get_sensor
 from xrs.training.images import images_of
@@ -29,6 +31,9 @@ from xrs.training.sampling import draw_patches
 from xrs.training.scores import score
 
 __all__ = ["train"]
+
+#: Pixels along the side of a patch that a discriminator can tell anything from.
+_LEAST_JUDGED = 16
 
 
 def train(
@@ -92,7 +97,9 @@ def train(
     consistency_weight : float
         Weight of the second part of ``"both"``.
     loss : str or mapping of str to float
-        ``"l1"``, ``"sam"``, ``"ergas"``, ``"gradient"``, or weights of several.
+        ``"l1"``, ``"sam"``, ``"ergas"``, ``"gradient"``, or weights of several. ``{"l1": 1.0, "adversarial": 1e-3}``
+        also trains against a discriminator, for sharper results at a larger error; see
+        :mod:`xrs.learning.adversarial`. It needs the pairs of Wald's protocol, and has no say in when to stop.
     patches : int
         Patches to train on; fewer where the scene is small or cloudy.
     patch_size : int, optional
@@ -171,7 +178,8 @@ def train(
         epochs, batch_size, lr, optimizer, schedule, clip, patience, seed=seed, device=device, dtype=dtype,
         save_every=save_every,
     )  # fmt: skip
-    measure = make_loss(loss)
+    pixel_loss, adversarial_weight = split_loss(loss)
+    measure = make_loss(pixel_loss)
     images, known = images_of(cube, pan, task, target)
     instrument = sensor or known
     module = _fresh(network, task, images, seed, config)
@@ -197,6 +205,8 @@ def train(
         terms,
         measure,
         settings,
+        discriminator=_discriminator(images, terms, seed) if adversarial_weight else None,
+        adversarial_weight=adversarial_weight,
         checkpoint=None if checkpoint is None else Path(checkpoint),
         resume=resume,
         progress=progress,
@@ -225,6 +235,19 @@ def _fresh(network: str, task: str, images: Images, seed: int, config: Mapping[s
     if task not in record.tasks:
         raise ParameterError(f"the network {network!r} for task={task!r}", f"one for {' or '.join(record.tasks)}")
     return record.build(images.bands, images.ratios, seed=seed, **config)
+
+
+def _discriminator(images: Images, terms: Sequence[Term], seed: int) -> Discriminator:
+    if all(term.taps is not None for term in terms):
+        raise ParameterError(
+            "the adversarial loss without true images", "pairs of Wald's protocol", "protocol='wald' or 'both'"
+        )
+    side = terms[0].train.target.shape[-1]
+    if side < _LEAST_JUDGED:
+        raise ParameterError(
+            f"patches of {side} pixels for the adversarial loss", f"at least {_LEAST_JUDGED}", "a larger patch_size"
+        )
+    return Discriminator(images.bands[-1], seed=seed + 1)
 
 
 def _side(patch_size: int | None, ratio: int) -> int | None:
