@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from xrs.errors import ModelCardError
 
-__all__ = ["Card", "ImageSpec", "card_from_metadata", "metadata_of"]
+__all__ = ["UNCERTAINTIES", "Card", "ImageSpec", "card_from_metadata", "metadata_of"]
 
 _KEY = "xrs:card"
+#: What an uncertainty is made of, and what a card says of it.
+UNCERTAINTIES = ("laplace", "dropout", "ensemble")
+_UNCERTAINTY = {"kind", "members", "passes", "level", "factors"}
 _MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 
 
@@ -64,9 +67,9 @@ class Card:
     metrics : mapping of str to float
         Scores, and of what.
     uncertainty : mapping
-        Empty for a model without; else ``kind``, the number of ``members`` and of thinned networks (``passes``),
-        whether there are ``heads``, the ``level`` of the intervals, the normal quantile ``quantile`` of it, and the
-        ``factors`` by band that scale the network's standard deviation.
+        Empty for a model without. Else its ``kind`` (``"laplace"``, ``"dropout"``, ``"ensemble"``), how many
+        ``members`` and thinned networks (``passes``) it has, and the ``factors`` by band of the last image that scale
+        its standard deviation, so that 1.645 of it covers ``level`` of the pixels.
     licence, created_by : str
         SPDX identifier of the weights' licence; program and version that made them.
     sha256 : str
@@ -164,6 +167,20 @@ def _check(card: Card) -> None:
             raise ModelCardError(f"{len(image.wavelengths)} wavelengths of the bands {image.bands}", "one for each")
     if not (card.scale > 0 and math.isfinite(card.scale)) or card.margin < -1:
         raise ModelCardError(f"a card with scale={card.scale} and margin={card.margin}", "a scale above 0, a margin")
+    if card.uncertainty:
+        _check_uncertainty(card.uncertainty, card.images[-1].bands)
+
+
+def _check_uncertainty(facts: Mapping[str, Any], bands: Sequence[str]) -> None:
+    if set(facts) != _UNCERTAINTY or facts["kind"] not in UNCERTAINTIES:
+        raise ModelCardError(
+            f"a card with the uncertainty {dict(facts)}", f"{sorted(_UNCERTAINTY)}, kind one of {list(UNCERTAINTIES)}"
+        )
+    factors = facts["factors"]
+    if set(factors) != set(bands) or not all(0 < factor < math.inf for factor in factors.values()):
+        raise ModelCardError(f"a card with the factors {factors}", f"one above 0 for each of {list(bands)}")
+    if facts["members"] < 1 or facts["passes"] < 0 or not 0 < facts["level"] < 1:
+        raise ModelCardError(f"a card with the uncertainty {dict(facts)}", "members, passes and a level from 0 to 1")
 
 
 def _image(facts: Mapping[str, Any]) -> ImageSpec:

@@ -10,9 +10,10 @@ import math
 import multiprocessing
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,8 +22,12 @@ from torch import Tensor, nn
 from xrs.errors import ParameterError
 from xrs.kernels.types import Float32
 from xrs.models.loader import Model
+from xrs.nets.uncertain import mean_and_spread
 
 __all__ = ["infer", "loaded_network", "pick_device"]
+
+#: Makes of a batch of every image, the finest first, what the network puts out.
+Run = Callable[[Sequence[Tensor]], Tensor]
 
 _LOG = logging.getLogger("xrs.models")
 
@@ -51,6 +56,7 @@ def infer(
     device: str = "auto",
     dtype: str = "float32",
     batch_size: int | str = "auto",
+    spread: bool = False,
 ) -> Float32:
     """The result of a model on one tile.
 
@@ -67,11 +73,13 @@ def infer(
         What convolutions compute in; sums of skip connections, and the result, stay float32.
     batch_size : int or "auto"
         Patches at once. Halved, and logged, where memory runs out.
+    spread : bool
+        Whether standard deviations follow the bands; the model must have an uncertainty.
 
     Returns
     -------
     ndarray, float32 (band, y, x)
-        Bands of the last image on the grid of the first, without the halo.
+        Bands of the last image on the grid of the first, without the halo; with ``spread`` twice as many.
 
     Raises
     ------
@@ -88,10 +96,15 @@ def infer(
     side = _patch_side(network, model.card.margin * ratio) // ratio
     windows = _windows(height, width, max(side, 1))
     patches = _Patches(model, images, halo, windows)
-    out = np.empty((images[-1].shape[0], height * ratio, width * ratio), np.float32)
+    bands = len(model.card.images[-1].bands)
+    out = np.empty(((1 + spread) * bands, height * ratio, width * ratio), np.float32)
+    run = partial(mean_and_spread, network) if spread else _plain(network)
     with _alone_on(chosen), torch.inference_mode(), _precision(chosen, dtype):
-        for part, result in _batches(network, patches, chosen, batch_size):
+        for part, result in _batches(run, patches, chosen, batch_size):
             patches.put(out, part, result)
+    if spread:
+        factors = [model.card.uncertainty["factors"][band] for band in model.card.images[-1].bands]
+        out[bands:] *= np.asarray(factors, np.float32)[:, None, None]
     return out
 
 
@@ -171,8 +184,13 @@ class _Patches:
         return batch
 
 
+def _plain(network: nn.Module) -> Run:
+    """A network's result alone."""
+    return lambda images: network(*images)
+
+
 def _batches(
-    network: nn.Module, patches: _Patches, device: torch.device, batch_size: int | str
+    run: Run, patches: _Patches, device: torch.device, batch_size: int | str
 ) -> Iterator[tuple[slice, Tensor]]:
     """Results batch by batch; a batch that does not fit the memory is halved, for good."""
     wanted = _BATCH[device.type] if batch_size == "auto" else int(batch_size)
@@ -181,7 +199,7 @@ def _batches(
     first = 0
     while first < len(patches.windows):
         part = slice(first, min(first + size, len(patches.windows)))
-        result = _attempt(network, patches, part, device)
+        result = _attempt(run, patches, part, device)
         if result is None:
             size = _halved(part.stop - part.start, device)
             _fitting_batch[key] = size
@@ -190,10 +208,10 @@ def _batches(
         first = part.stop
 
 
-def _attempt(network: nn.Module, patches: _Patches, part: slice, device: torch.device) -> Tensor | None:
+def _attempt(run: Run, patches: _Patches, part: slice, device: torch.device) -> Tensor | None:
     """A batch's result, None if memory ran out; the failed call's tensors are gone when this returns."""
     try:
-        return network(*patches.stacked(part, device))
+        return run(patches.stacked(part, device))
     except RuntimeError as error:
         if not _out_of_memory(error):
             raise

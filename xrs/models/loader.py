@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-__all__ = ["Model", "list_models", "load_model"]
+__all__ = ["Model", "list_models", "load_model", "shipped_models"]
 
 _SHIPPED = files("xrs.models") / "shipped"
 _SUFFIX = ".safetensors"
@@ -116,10 +116,7 @@ class Model:
         """
         import torch
 
-        from xrs.nets import get_network
-
-        network = get_network(self.card.network)
-        module = network.build(self.card.bands, self.card.ratios, **self.card.config)
+        module = _network_of(self.card)
         state = {name: torch.from_numpy(values.copy()) for name, values in self.weights().items()}
         try:
             module.load_state_dict(state)
@@ -205,8 +202,22 @@ def list_models() -> pd.DataFrame:
     import pandas as pd
 
     columns = ("name", "network", "task", "bands", "inputs", "ratio", "licence", "training", "sha256")
-    rows = [_row(name) for name in _shipped()]
+    rows = [_row(name) for name in shipped_models()]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _network_of(card: Card) -> torch.nn.Module:
+    """The network of a card, with fresh weights."""
+    from xrs.nets import get_network
+
+    count = card.uncertainty.get("members", 1)
+    members = [get_network(card.network).build(card.bands, card.ratios, **card.config) for _ in range(count)]
+    if not card.uncertainty:
+        return members[0]
+    from xrs.nets.uncertain import LaplaceHead, Uncertain
+
+    heads = [LaplaceHead(card.bands, card.ratios) for _ in members] if card.uncertainty["kind"] == "laplace" else []
+    return Uncertain(members, heads, card.uncertainty["passes"])
 
 
 def _row(name: str) -> dict[str, Any]:
@@ -224,7 +235,8 @@ def _row(name: str) -> dict[str, Any]:
     }
 
 
-def _shipped() -> list[str]:
+def shipped_models() -> list[str]:
+    """The names of the models that come with the library."""
     return sorted(f.name.removesuffix(_SUFFIX) for f in _SHIPPED.iterdir() if f.name.endswith(_SUFFIX))
 
 
@@ -235,9 +247,9 @@ def _place(source: str) -> str:
     path = Path(source).expanduser()
     if path.is_file():
         return str(path.resolve())
-    if source in _shipped():
+    if source in shipped_models():
         return str(_SHIPPED / f"{source}{_SUFFIX}")
-    names = ", ".join(_shipped()) or "none is shipped"
+    names = ", ".join(shipped_models()) or "none is shipped"
     raise ModelCardError(
         f"no file and no model {source!r}", f"a safetensors file, a URL, or a name ({names})", "xrs.list_models()"
     )
