@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,10 @@ import numpy as np
 
 from xrs.errors import ModelCardError, ParameterError
 from xrs.kernels.types import Float32
-from xrs.methods.base import Method, Param, State, Tile
-from xrs.models import Input, Model, Observed, load_model, match_images
+from xrs.methods._scene import sampling
+from xrs.methods._zero_shot import Untrained, untrained, zero_shot_passes
+from xrs.methods.base import Binding, Method, Param, State, Tile
+from xrs.models import Input, Model, Observed, load_model, match_images, shipped_models
 
 __all__ = ["DEVICE", "Bound", "network_methods"]
 
@@ -22,14 +25,26 @@ _NEEDS = {"sharpen": ("fine", "coarse", "model"), "pansharpen": ("ms", "pan", "m
 
 @dataclass(frozen=True)
 class Bound:
-    """A model and where its images come from; the last of them is the observation that it brings to the finest grid."""
+    """A model and where its images come from; the last of them is the observation that it brings to the finest grid.
 
-    model: Model
+    Instead of a model there may be a network yet to be trained on the scene; the state then has the model.
+    """
+
+    model: Model | Untrained
     inputs: tuple[Input, ...]
 
     def images(self, tile: Tile) -> list[Float32]:
         """The network's images, without a copy where an observation has just its bands."""
         return [_bands(tile[one.role], one.bands) for one in self.inputs]
+
+    def trained(self, state: State) -> Model:
+        """The model to apply."""
+        return self.model if isinstance(self.model, Model) else state["models"][self.target.role]
+
+    @property
+    def margin(self) -> int:
+        """Pixels of the target around one on which its result depends."""
+        return self.model.card.margin if isinstance(self.model, Model) else self.model.margin
 
     @property
     def target(self) -> Input:
@@ -62,20 +77,23 @@ def network_methods(family: str) -> tuple[Method, ...]:
 
 
 def _apply(
-    tile: Tile, _state: State, *, model: Sequence[Bound], device: str, dtype: str, batch_size: int | str
+    tile: Tile, state: State, *, model: Sequence[Bound], device: str, dtype: str, batch_size: int | str, **_: Any
 ) -> Float32:
     from xrs.models.engine import infer
 
     results = []
     for bound in model:
         halo = tile.halo * tile.factors[bound.target.role]
-        result = infer(bound.model, bound.images(tile), halo=halo, device=device, dtype=dtype, batch_size=batch_size)
+        trained = bound.trained(state)
+        result = infer(trained, bound.images(tile), halo=halo, device=device, dtype=dtype, batch_size=batch_size)
         results.append(_bands(result, tuple(np.argsort(bound.target.bands).tolist())))
     return results[0] if len(results) == 1 else np.concatenate(results)
 
 
-def _halo(factors: Mapping[str, int], *, model: Sequence[Bound], **_: Any) -> int:
-    return max(-(-bound.model.card.margin // factors[bound.target.role]) for bound in model)
+def _halo(factors: Mapping[str, int], *, model: Sequence[Bound], side: int, **_: Any) -> int:
+    """What the networks see, and half a patch where one is to be trained."""
+    drawn = 0 if all(isinstance(bound.model, Model) for bound in model) else side // 2
+    return max(drawn, *(-(-bound.margin // factors[bound.target.role]) for bound in model))
 
 
 @dataclass(frozen=True)
@@ -87,12 +105,30 @@ class _Bind:
 
     def __call__(
         self, observed: Mapping[str, Observed], outputs: Sequence[str], *, model: Sequence[Model], **params: Any
-    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+    ) -> Binding:
         for one in model:
             self._check(one)
-        bound = tuple(self._for(role, observed, model) for role in outputs)
+        if model:
+            bound = tuple(self._for(role, observed, model) for role in outputs)
+        else:
+            bound = tuple(self._shipped(role, observed) or self._untrained(role, observed) for role in outputs)
         used = dict.fromkeys(one.role for b in bound for one in b.inputs)
-        return {"model": bound, **params}, tuple(used)
+        passes = zero_shot_passes([b.model for b in bound if isinstance(b.model, Untrained)])
+        return Binding({"model": bound, **params}, tuple(used), passes)
+
+    def _shipped(self, role: str, observed: Mapping[str, Observed]) -> Bound | None:
+        """A model that comes with the library, if one fits."""
+        for name in shipped_models():
+            model = load_model(name)
+            if (model.card.network, model.card.task) == (self.network, self.family):
+                with contextlib.suppress(ModelCardError):
+                    return Bound(model, match_images(model.card, observed, role))
+        return None
+
+    def _untrained(self, role: str, observed: Mapping[str, Observed]) -> Bound:
+        """The network for the bands at hand, to be trained on the scene."""
+        one = untrained(self.network, self.family, role, observed)
+        return Bound(one, tuple(Input(name, tuple(range(len(observed[name].bands)))) for name in one.roles))
 
     def _check(self, model: Model) -> None:
         if (model.card.network, model.card.task) != (self.network, self.family):
@@ -112,9 +148,7 @@ class _Bind:
 def _models(value: Any) -> tuple[Model, ...]:
     """What users pass as ``model``, loaded."""
     if value is None:
-        raise ParameterError(
-            "no model was given", "a trained network", "model='file.safetensors' or model=xrs.load_model(...)"
-        )
+        return ()
     several = value if isinstance(value, (list, tuple)) else (value,)
     for one in several:
         if not isinstance(one, (Model, str, os.PathLike)):
@@ -124,6 +158,10 @@ def _models(value: Any) -> tuple[Model, ...]:
 
 def _bands(image: Float32, order: tuple[int, ...]) -> Float32:
     return image if order == tuple(range(image.shape[0])) else np.ascontiguousarray(image[list(order)])
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 DEVICE = Param(
@@ -138,9 +176,9 @@ _PARAMS = (
     Param(
         "model",
         None,
-        "the trained network: a Model, a path, a URL or a name of xrs.list_models(); several for several groups",
-        "one or more models",
-        lambda value: len(value) > 0,
+        "the trained network: a Model, a path, a URL or a name of xrs.list_models(); several for several groups. "
+        "Without one a shipped model that fits; if there is none, the network learns from the scene itself when the "
+        "result is computed, each date by itself",
         convert=_models,
         shared=True,
     ),
@@ -157,6 +195,10 @@ _PARAMS = (
         "auto",
         "patches at once; halved where memory runs out",
         "'auto' or a whole number from 1 on",
-        lambda value: value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value > 0),
+        lambda value: value == "auto" or _is_count(value),
     ),
+    Param("psf", None, "separable point spread (band, tap) from the finest grid to each observation's"),
+    Param("guide_psf", None, "for each target, that of every observation to a grid coarser by the target's ratio"),
+    Param("epochs", 100, "passes over the patches where the network learns from the scene", "1 or more", _is_count),
+    *sampling(patches=16, side=64),
 )

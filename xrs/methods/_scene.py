@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xrs.errors import ParameterError
-from xrs.kernels import reach_of
+from xrs.kernels import decimate, reach_of
 from xrs.kernels.types import Bool, Float32, Float64
 from xrs.methods.base import Param, Pass, State, Tile
 
@@ -26,20 +26,21 @@ if TYPE_CHECKING:
     from xrs.learning.loop import Settings
     from xrs.models import Card, Model
 
-__all__ = ["SAMPLING", "Pairs", "Patch", "consistency", "learned", "scene_pass"]
+__all__ = ["Pairs", "Patch", "consistency", "learned", "sampling", "scene_pass", "wald"]
 
 #: Patches with a larger share of missing pixels, in any observation, teach nothing.
 _MOST_MISSING = 0.25
 
 
-#: How patches are drawn.
-SAMPLING = (
-    Param("patches", 32, "patches to learn from, at most", "1 or more", lambda n: isinstance(n, int) and n > 0),
-    Param("side", 32, "their side in coarsest pixels", "an even number from 8 on", lambda n: n >= 8 and n % 2 == 0),
-    Param(
-        "seed", 0, "of patches, their order and the first weights", "0 or more", lambda n: isinstance(n, int) and n >= 0
-    ),
-)
+def sampling(patches: int, side: int) -> tuple[Param, ...]:
+    """The parameters that say how patches are drawn, with these defaults."""
+    return (
+        Param("patches", patches, "patches of the scene to learn from, at most", "1 or more", lambda n: n > 0),
+        Param(
+            "side", side, "their side in coarsest pixels", "an even number from 8 on", lambda n: n >= 8 and n % 2 == 0
+        ),
+        Param("seed", 0, "of patches, their order and the first weights", "0 or more", lambda n: n >= 0),
+    )
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class _Drawn:
 def scene_pass(learn: Callable[..., State]) -> Pass:
     """A pass that ends with ``learn(drawn, state, **params)``; the patches come in the order of their rank.
 
-    The method's parameters :data:`SAMPLING` say how many patches of what size are drawn. Its halo must be at least
+    The method's parameters of :func:`sampling` say how many patches of what size are drawn. Its halo must be at least
     half of a patch's side.
     """
     return Pass(_draw, _merge, _Learn(learn))
@@ -120,6 +121,24 @@ def consistency(patches: Sequence[Patch], inputs: Sequence[str], target: str, ta
         mask &= _whole_blocks(seen, seen.shape[-1] // mask.shape[-1])[:, None]
     cut = reach_of(taps, ratio) - (-margin // ratio)
     return Pairs(tuple(image for image, _ in images), values, _inner(mask, cut), taps, ratio)
+
+
+def wald(patches: Sequence[Patch], roles: Sequence[str], psf: Mapping[str, Float64]) -> Pairs:
+    """Pairs of observations seen coarser by the last one's ratio, and the last one as it was.
+
+    ``psf`` leads from each observation's grid to that coarser one.
+    """
+    ratio = _side(patches, roles[0]) // _side(patches, roles[-1])
+    side = _side(patches, roles[-1]) // ratio * ratio
+    values, mask = _stacked(patches, roles[-1], side)
+    inputs = []
+    for role in roles:
+        images, seen = _stacked(patches, role, side * _side(patches, role) // _side(patches, roles[-1]))
+        inputs.append(np.stack([decimate(image, psf[role], ratio) for image in images]))
+        whole = _whole_blocks(seen, seen.shape[-1] * ratio // mask.shape[-1])
+        mask = mask & whole.repeat(ratio, axis=1).repeat(ratio, axis=2)[:, None]
+    cut = max(reach_of(psf[role], ratio) for role in roles) * ratio
+    return Pairs(tuple(inputs), values, _inner(mask, cut))
 
 
 def learned(module: nn.Module, card: Card, pairs: Sequence[Pairs], settings: Settings) -> Model:
@@ -199,9 +218,10 @@ def _side(patches: Sequence[Patch], role: str) -> int:
     return patches[0].images[role].shape[-1]
 
 
-def _stacked(patches: Sequence[Patch], role: str) -> tuple[Float32, Bool]:
-    """One observation of all patches (patch, band, y, x), and where it was seen."""
-    return np.stack([p.images[role] for p in patches]), np.stack([p.seen[role] for p in patches])
+def _stacked(patches: Sequence[Patch], role: str, side: int | None = None) -> tuple[Float32, Bool]:
+    """One observation of all patches (patch, band, y, x) and where it was seen; the first ``side`` rows and columns."""
+    first = (slice(None), slice(side), slice(side))
+    return np.stack([p.images[role][first] for p in patches]), np.stack([p.seen[role][first] for p in patches])
 
 
 def _whole_blocks(seen: Bool, ratio: int) -> Bool:

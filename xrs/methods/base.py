@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from xrs.kernels.types import Float32
 from xrs.reference import Reference
 
-__all__ = ["Float32", "Method", "Param", "Pass", "Reference", "State", "Tile"]
+__all__ = ["Binding", "Float32", "Method", "Param", "Pass", "Reference", "State", "Tile"]
 
 #: What the passes learned of the scene: small, picklable, float64.
 State = Mapping[str, Any]
@@ -94,6 +94,25 @@ class Param:
     shared: bool = False
 
 
+@dataclass(frozen=True)
+class Binding:
+    """What a method is for the bands of one scene; see :attr:`Method.bind`.
+
+    Attributes
+    ----------
+    params : mapping of str
+        Of ``apply``, ready for these bands.
+    used : tuple of str
+        The observations needed.
+    passes : tuple of Pass
+        In place of the record's.
+    """
+
+    params: Mapping[str, Any]
+    used: tuple[str, ...]
+    passes: tuple[Pass, ...] = ()
+
+
 def no_halo(factors: Mapping[str, int], **params: Any) -> int:
     """The margin of a method that works on single pixels."""
     return 0
@@ -129,9 +148,9 @@ class Method:
     needs : tuple of str
         The observations, and ``model`` if it is a network.
     bind : callable or None
-        ``(observed, outputs, **params) -> (params, used)`` for methods that fit only certain bands: given
+        ``(observed, outputs, **params) -> Binding`` for methods that fit only certain bands: given
         :class:`xrs.models.Observed` of every observation by name and the names of those whose bands are put
-        out, the parameters ready for them and the names of the observations needed. Raises ModelCardError.
+        out. Raises ModelCardError.
     engines : tuple of str
         What the kernels run on.
     differs : str
@@ -149,7 +168,7 @@ class Method:
     block: int = 0
     bandwise: bool = False
     needs: tuple[str, ...] = ("ms", "pan")
-    bind: Callable[..., tuple[dict[str, Any], tuple[str, ...]]] | None = None
+    bind: Callable[..., Binding] | None = None
     engines: tuple[str, ...] = ("numba",)
     differs: str = ""
 

@@ -3,7 +3,7 @@
 from xrs.models.card import Card, ImageSpec
 from xrs.models.fit import Input, Observed, match_images
 from xrs.models.keras_hdf5 import load_keras_hdf5
-from xrs.models.loader import Model, list_models, load_model
+from xrs.models.loader import Model, list_models, load_model, shipped_models
 
 __all__ = [
     "Card",
@@ -15,4 +15,5 @@ __all__ = [
     "load_keras_hdf5",
     "load_model",
     "match_images",
+    "shipped_models",
 ]

@@ -24,10 +24,11 @@ class Network:
     name : str
         The literature's acronym in lower case.
     module : callable
-        ``(bands, ratios, *, seed, **config) -> torch.nn.Module``: the module's class.
+        ``(bands, ratios, *, seed, **config) -> torch.nn.Module``: the module's class. For task ``"spectral"`` it
+        takes ``outputs`` besides.
     tasks : tuple of str
-        ``"sharpen"``, ``"pansharpen"`` or both; ``"refine"`` improves what was fused. A network for pansharpening alone takes exactly one
-        panchromatic band and one coarse image.
+        ``"sharpen"``, ``"pansharpen"`` or both; ``"refine"`` improves what was fused; ``"spectral"`` makes other bands
+        of one image. A network for pansharpening alone takes exactly one panchromatic band and one coarse image.
     summary : str
         One line.
     reference : Reference
@@ -50,13 +51,14 @@ class Network:
     differs: str = ""
 
     def build(
-        self, bands: tuple[int, ...], ratios: tuple[int, ...], *, seed: int = 0, **config: Any
+        self, bands: tuple[int, ...], ratios: tuple[int, ...], *, outputs: int = 0, seed: int = 0, **config: Any
     ) -> torch.nn.Module:
         """A module with fresh weights.
 
         ``module(*images)`` takes float32 tensors (N, bands, y, x), the finest image first and the others
-        from finer to coarser, and returns the bands of the last image on the grid of the first. Sizes
-        must nest: image *i* is ``ratios[i]`` times smaller than the first.
+        from finer to coarser, and returns the bands of the last image on the grid of the first; one for task
+        ``"spectral"`` takes one image and returns other bands on its grid. Sizes must nest: image *i* is
+        ``ratios[i]`` times smaller than the first.
 
         Parameters
         ----------
@@ -64,6 +66,8 @@ class Network:
             Bands of each image, in that order.
         ratios : tuple of int
             Pixels of the first image along the side of a pixel of each image; the first is 1.
+        outputs : int
+            Bands of the result, for task ``"spectral"`` alone.
         seed : int
             Of the weights. Torch's global generator is left as it was.
         **config
@@ -77,35 +81,44 @@ class Network:
         import torch
 
         check_layout(bands, ratios)
-        self._check_images(bands)
+        self._check_images(bands, outputs)
         unknown = sorted(set(config) - set(self.config))
         if unknown:
             raise ParameterError(f"the network {self.name!r} takes no parameter {unknown[0]!r}", self._expects())
+        chosen = {**self.config, **config} | ({"outputs": outputs} if outputs else {})
         with torch.random.fork_rng(devices=[]):
-            return self.module(tuple(bands), tuple(ratios), seed=seed, **{**self.config, **config})
+            return self.module(tuple(bands), tuple(ratios), seed=seed, **chosen)
 
     def _expects(self) -> str:
         return f"one of {sorted(self.config)}" if self.config else "no parameters"
 
-    def _check_images(self, bands: tuple[int, ...]) -> None:
+    def _check_images(self, bands: tuple[int, ...], outputs: int) -> None:
+        spectral = self.tasks == ("spectral",)
+        if spectral != (outputs > 0):
+            raise ParameterError(
+                f"outputs={outputs} for the network {self.name!r}",
+                "the number of bands it is to make" if spectral else "none: its result has the bands of the last image",
+            )
+        if not spectral and len(bands) < 2:
+            raise ParameterError(f"bands {bands} for the network {self.name!r}", "those of two or more images")
         if self.images and len(bands) > self.images:
             raise ParameterError(f"{len(bands)} images for the network {self.name!r}", f"at most {self.images}")
-        if "sharpen" not in self.tasks and bands[0] != 1:
+        if self.tasks == ("pansharpen",) and bands[0] != 1:
             raise ParameterError(
                 f"{bands[0]} bands in the finest image for the network {self.name!r}", "one panchromatic band"
             )
 
 
 def check_layout(bands: tuple[int, ...], ratios: tuple[int, ...]) -> None:
-    """Make sure that bands and ratios describe two or more images, from fine to coarse, that nest.
+    """Make sure that bands and ratios describe images, from fine to coarse, that nest.
 
     Raises
     ------
     ParameterError
         If they do not.
     """
-    if len(bands) != len(ratios) or len(bands) < 2:
-        raise ParameterError(f"bands {bands} and ratios {ratios}", "one of each for two or more images")
+    if len(bands) != len(ratios) or not bands:
+        raise ParameterError(f"bands {bands} and ratios {ratios}", "one of each for every image")
     if min(bands) < 1:
         raise ParameterError(f"bands {bands}", "at least one for each image")
     if ratios[0] != 1 or list(ratios) != sorted(ratios):

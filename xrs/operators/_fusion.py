@@ -14,7 +14,7 @@ from xrs.cube import assign_geobox, band_keys, provenance, wavelengths, with_all
 from xrs.cube.bands import BAND_COORDS
 from xrs.errors import RadiometryError, TimeAxisError
 from xrs.lazy import Source, map_tiles
-from xrs.methods import Method
+from xrs.methods import Binding, Method
 from xrs.models import Observed
 
 __all__ = ["check_floats", "common_dates", "fuse", "label", "observed"]
@@ -66,7 +66,7 @@ def fuse(
     method: Method,
     observations: Mapping[str, xr.DataArray],
     factors: Mapping[str, int],
-    params: Mapping[str, Any],
+    binding: Binding,
     *,
     carriers: tuple[str, ...],
     factor: int,
@@ -77,7 +77,7 @@ def fuse(
     ``spatial_params`` are those only the operator knows (``psf``); a method gets the ones it names.
     """
     named = {p.name for p in method.params}
-    full = dict(params) | {k: v for k, v in spatial_params.items() if k in named}
+    full = dict(binding.params) | {k: v for k, v in spatial_params.items() if k in named}
     shared = {p.name for p in method.params if p.shared}
     sources = {role: Source(with_all_dims(cube).data, factors[role]) for role, cube in observations.items()}
     return map_tiles(
@@ -87,7 +87,7 @@ def fuse(
         factor=factor,
         halo=method.halo(factors, **full),
         block=method.block,
-        passes=method.passes,
+        passes=binding.passes,
         params={name: value for name, value in full.items() if name not in shared},
         shared={name: full[name] for name in shared},
         carriers=carriers,

@@ -9,7 +9,7 @@ import xarray as xr
 
 from xrs.cube import band_keys, geobox_of, nest, to_array, to_dataset, with_all_dims
 from xrs.errors import LayoutError
-from xrs.methods import Method, get_method, resolve_params
+from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
 from xrs.operators._refine import injection, refine
 from xrs.sensors import Sensor, psf_of
@@ -92,19 +92,19 @@ def pansharpen(
     coarse, fine = coarse.isel(nesting.coarse_window), fine.isel(nesting.fine_window)
     common_dates({"ms": coarse, "pan": fine})
     keys = band_keys(coarse) if "band" in coarse.coords else [None] * coarse.sizes.get("band", 1)
-    bound = params
+    binding = Binding(params, ("ms", "pan"), record.passes)
     if record.bind is not None:
         seen = {"pan": observed(fine, 1), "ms": observed(coarse, nesting.ratio)}
-        bound, _ = record.bind(seen, ("ms",), **params)
+        binding = record.bind(seen, ("ms",), **params)
     taps = pan_psf(sensor, keys, nesting.ratio, psf)
     data = fuse(
         record,
         {"ms": coarse, "pan": fine},
         {"ms": 1, "pan": nesting.ratio},
-        bound,
+        binding,
         carriers=("ms",),
         factor=nesting.ratio,
-        spatial_params={"psf": taps},
+        spatial_params={"psf": taps, "guide_psf": {"ms": taps}},
     )
     if inject is not None:
         data = refine(injection(inject), data, with_all_dims(fine).data, with_all_dims(coarse).data, taps["ms"])

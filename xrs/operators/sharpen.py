@@ -11,7 +11,7 @@ import xarray as xr
 
 from xrs.cube import band_keys, describe, geobox_of, nest, to_array, to_dataset, wavelengths, with_all_dims
 from xrs.errors import BandNotFoundError, GridMismatchError, LayoutError
-from xrs.methods import Method, get_method, resolve_params
+from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.models import Observed
 from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
 from xrs.operators._refine import Injection, injection, refine
@@ -86,12 +86,11 @@ def sharpen(
     params = resolve_params(record, params)
     finest, coarse = split_groups(cube)
     wanted = coarse if bands is None else _select(coarse, bands)
-    bound = params
     if record.bind is None:
-        coarse = wanted
+        coarse, binding = wanted, Binding(params, ("fine", *wanted), record.passes)
     else:
-        bound, used = record.bind(_observed(finest, coarse), tuple(wanted), **params)
-        coarse = {name: group for name, group in coarse.items() if name in used}
+        binding = record.bind(_observed(finest, coarse), tuple(wanted), **params)
+        coarse = {name: group for name, group in coarse.items() if name in binding.used}
     cropped, factors, geobox = common_area(finest, coarse)
     for role, group in cropped.items():
         check_floats(role, group)
@@ -107,10 +106,10 @@ def sharpen(
         record,
         cropped,
         factors,
-        bound,
+        binding,
         carriers=tuple(wanted),
         factor=factors["fine"],
-        spatial_params={"psf": taps},
+        spatial_params={"psf": taps, "guide_psf": _guide_taps(cropped, factors, sensor, psf)},
     )
     if inject is not None:
         data = _injected(injection(inject), data, cropped, tuple(wanted), taps)
@@ -122,6 +121,18 @@ def sharpen(
         # A network gives whole groups.
         sharpened = sharpened.sel(band=[key for group in wanted.values() for key in band_keys(group)])
     return _in_order(to_dataset(cropped["fine"]), to_dataset(sharpened))
+
+
+def _guide_taps(
+    groups: Mapping[str, xr.DataArray], factors: Mapping[str, int], sensor: str | Sensor | None, psf: Any
+) -> dict[str, dict[str, Any]]:
+    """For each coarse group, the point spread of every group to a grid coarser by that group's ratio."""
+    kind = "mtf" if isinstance(psf, Mapping) else psf
+    ratios = {name: factors["fine"] // factor for name, factor in factors.items() if name != "fine"}
+    return {
+        target: {name: psf_of(sensor, band_keys(group), ratio, kind=kind) for name, group in groups.items()}
+        for target, ratio in ratios.items()
+    }
 
 
 def _injected(

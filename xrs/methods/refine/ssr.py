@@ -13,7 +13,7 @@ from typing import Any
 
 from xrs.kernels.types import Float32, Float64
 from xrs.methods._networks import DEVICE
-from xrs.methods._scene import SAMPLING, Patch, consistency, learned, scene_pass
+from xrs.methods._scene import Patch, consistency, learned, sampling, scene_pass
 from xrs.methods.base import Method, Param, Reference, State, Tile
 
 __all__ = ["METHOD"]
@@ -93,7 +93,7 @@ METHOD = Method(
         Param("epochs", 50, "passes over the patches", "1 or more", lambda n: isinstance(n, int) and n > 0),
         Param("rate", 1e-3, "learning rate of Adam", "a number above 0", lambda value: value > 0),
         Param("psf", None, "separable point spread (band, tap) from the fine grid to the coarse one"),
-        *SAMPLING,
+        *sampling(patches=32, side=32),
         DEVICE,
     ),
     halo=halo,
