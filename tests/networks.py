@@ -12,12 +12,14 @@ from xrs.nets.registry import networks
 #: Configurations that are quick, by network.
 SMALL: dict[str, dict[str, Any]] = {
     "dsen2": {"features": 8, "blocks": 2},
+    "dual_sr": {"features": 8, "blocks": 1},
     "vdsen2": {"features": 8, "blocks": 3},
     "fusionnet": {"features": 8, "blocks": 2},
     "light": {"features": 8, "blocks": 2},
     "nfgr": {"stages": 2, "blocks": 2, "features": 8},
     "pannet": {"features": 8, "blocks": 2},
     "pnn": {"features": (8, 4)},
+    "rercnn": {"scale_features": 4, "features": 8, "blocks": 1},
     "restfnet": {"features": 4},
     "ssrpnet": {"features": 4},
     "tfnet": {"features": 4},
