@@ -197,9 +197,19 @@ def test_injection_that_trusts_the_fusion_gives_it_back() -> None:
     injection = SSRInjection(4)
     fused, pan = torch.rand(1, 4, 8, 8), torch.rand(1, 1, 8, 8)
     with torch.no_grad():
+        injection.pip_bands.g[2].weight.fill_(1.0)
         injection.pip_bands.a.zero_()
-        injection.pip_bands.b.fill_(1.0)
         torch.testing.assert_close(injection(fused, pan), fused)
+
+
+def test_injection_begins_at_the_fusion_and_leaves_it() -> None:
+    generator = torch.Generator().manual_seed(1)
+    fused, pan = (torch.rand(1, bands, 16, 16, generator=generator) for bands in (8, 1))
+    injection = SSRInjection(8)
+    injected = injection(fused, pan)
+    torch.testing.assert_close(injected, fused)
+    injected.square().mean().backward()
+    assert all(weights.grad.any() for weights in (injection.pip_bands.b, injection.pip_bands.g[2].weight))
 
 
 def test_ssrpnet_averages_twice() -> None:

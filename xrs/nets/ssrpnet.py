@@ -7,10 +7,13 @@ With the initial fusion F0 of pan P and multispectral image M (stage 1: TFNet, t
     out  = (F1 + F0) / 2                trained by | D out - M |, D: the sensor's blur and decimation
     result = (out + F0) / 2
 
-    PIP(x, y) = a g(y - x) + b x        g: conv 3 x 3 to 32, LeakyReLU, conv 3 x 3, no bias; a = b = 0.5 at first
+    PIP(x, y) = a g(y - x) + b x        g: conv 3 x 3 to 32, LeakyReLU, conv 3 x 3, no bias
 
 sD and sSR are small HSCNN+ of 102 721 and 102 244 parameters for 4 bands. Stage 2 alone, on any fused image, is the
 plug-in sSRI: :class:`SSRInjection`.
+
+The published a = b = 0.5 and random g begin stage 2 far below F0, and a few hundred steps are spent on the way back to
+it. Here b begins at 1 and the last weights of PIP_M's g at zero, so that out begins at F0.
 
 He, Yuan, Li, Xiao and Zhang 2023, ISPRS Journal of Photogrammetry and Remote Sensing 204:131-144
 """
@@ -92,7 +95,7 @@ class SSRInjection(nn.Module):
     fine : int
         Of the fine image; 1 for a pan, as published.
     seed : int
-        Of the weights (He-uniform, biases zero).
+        Of the weights (He-uniform, biases zero). They begin where the result is the fused image.
 
     Examples
     --------
@@ -110,6 +113,13 @@ class SSRInjection(nn.Module):
         he_uniform(self, seed)
         self.degrade.open_tail()
         self.expand.open_tail()
+        self._begin_at_the_fused()
+
+    def _begin_at_the_fused(self) -> None:
+        with torch.no_grad():
+            self.pip_fine.b.fill_(1.0)
+            self.pip_bands.b.fill_(1.0)
+            self.pip_bands.get_parameter("g.2.weight").zero_()
 
     def forward(self, fused: Tensor, fine: Tensor) -> Tensor:
         """``out = (F1 + F0) / 2`` of F0 (N, band, y, x) and the fine image on the same grid."""
@@ -221,7 +231,8 @@ NETWORKS = (
         config={"features": 32, "residual": True, "skip": True},
         images=2,
         differs="The initial network is ResTFNet with strides that follow the ratio; each branch of the heads of "
-        "sD and sSR has its own 1 x 1 convolution; takes several fine bands too.",
+        "sD and sSR has its own 1 x 1 convolution; the injection begins at the initial fusion; takes several fine "
+        "bands too.",
     ),
     Network(
         name="ssri",
@@ -230,6 +241,7 @@ NETWORKS = (
         summary="Injection through spectral super-resolution into a fused image.",
         reference=_REFERENCE,
         images=2,
-        differs="Each branch of the heads of sD and sSR has its own 1 x 1 convolution; takes several fine bands too.",
+        differs="Each branch of the heads of sD and sSR has its own 1 x 1 convolution; begins at the fused image; "
+        "takes several fine bands too.",
     ),
 )
