@@ -48,7 +48,7 @@ class Card:
     network : str
         Its architecture; see ``xrs.nets.list_networks()``.
     task : str
-        ``"sharpen"`` or ``"pansharpen"``.
+        ``"sharpen"`` or ``"pansharpen"``; ``"refine"``; ``"spectral"``, other bands of one image.
     images : tuple of ImageSpec
         The finest first, then coarser ones. The result has the bands of the last on the grid of the first.
     margin : int
@@ -70,6 +70,8 @@ class Card:
         Empty for a model without. Else its ``kind`` (``"laplace"``, ``"dropout"``, ``"ensemble"``), how many
         ``members`` and thinned networks (``passes``) it has, and the ``factors`` by band of the last image that scale
         its standard deviation, so that 1.645 of it covers ``level`` of the pixels.
+    outputs : ImageSpec, optional
+        The bands of the result on the grid of the first image, where they are not those of the last one.
     licence, created_by : str
         SPDX identifier of the weights' licence; program and version that made them.
     sha256 : str
@@ -87,6 +89,7 @@ class Card:
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     uncertainty: Mapping[str, Any] = field(default_factory=dict)
+    outputs: ImageSpec | None = None
     licence: str = ""
     created_by: str = ""
     sha256: str = ""
@@ -104,10 +107,15 @@ class Card:
         """Ratio of each image to the first."""
         return tuple(image.ratio for image in self.images)
 
+    @property
+    def result(self) -> ImageSpec:
+        """The bands of the result."""
+        return self.outputs or self.images[-1]
+
     def to_json(self) -> str:
         """JSON with sorted keys; unknown wavelengths are null."""
         facts = asdict(self)
-        for image in facts["images"]:
+        for image in (*facts["images"], *([facts["outputs"]] if self.outputs else [])):
             image["wavelengths"] = [None if math.isnan(w) else w for w in image["wavelengths"]]
         return json.dumps(facts, sort_keys=True, allow_nan=False)
 
@@ -129,7 +137,8 @@ def card_from_metadata(metadata: Mapping[str, str], where: str) -> Card:
     try:
         facts = json.loads(metadata[_KEY])
         images = tuple(_image(image) for image in facts.pop("images"))
-        return Card(images=images, **facts)
+        outputs = facts.pop("outputs", None)
+        return Card(images=images, outputs=None if outputs is None else _image(outputs), **facts)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, ModelCardError):
             raise
@@ -148,7 +157,7 @@ def metadata_of(card: Card) -> dict[str, str]:
         "mlm:tasks": ["super-resolution"],
         "mlm:hyperparameters": dict(card.config),
         "mlm:input": [_mlm_input(image, card.scale) for image in card.images],
-        "mlm:output": [{"name": card.task, "tasks": ["super-resolution"], "result": _mlm_shape(card.images[-1])}],
+        "mlm:output": [{"name": card.task, "tasks": ["super-resolution"], "result": _mlm_shape(card.result)}],
         "license": card.licence,
     }
     return {_KEY: card.to_json()} | {
@@ -158,9 +167,14 @@ def metadata_of(card: Card) -> dict[str, str]:
 
 def _check(card: Card) -> None:
     ratios = card.ratios
-    if len(ratios) < 2 or ratios[0] != 1 or any(b % a for a, b in itertools.pairwise(ratios)):
-        raise ModelCardError(f"a card with images of the ratios {ratios}", "two or more, from 1 on, that nest")
-    for image in card.images:
+    if not ratios or ratios[0] != 1 or any(b % a for a, b in itertools.pairwise(ratios)):
+        raise ModelCardError(f"a card with images of the ratios {ratios}", "ratios from 1 on, that nest")
+    if (len(ratios) < 2) != (card.outputs is not None) or card.result.ratio != ratios[-1]:
+        found = "no outputs" if card.outputs is None else f"outputs of ratio {card.outputs.ratio}"
+        raise ModelCardError(
+            f"a card with {len(ratios)} image(s) and {found}", "two images or more, or one and outputs on its grid"
+        )
+    for image in (*card.images, card.result):
         if not image.bands or len(set(image.bands)) < len(image.bands):
             raise ModelCardError(f"a card with an image of the bands {image.bands}", "bands with keys of their own")
         if len(image.wavelengths) not in (0, len(image.bands)):
@@ -168,7 +182,7 @@ def _check(card: Card) -> None:
     if not (card.scale > 0 and math.isfinite(card.scale)) or card.margin < -1:
         raise ModelCardError(f"a card with scale={card.scale} and margin={card.margin}", "a scale above 0, a margin")
     if card.uncertainty:
-        _check_uncertainty(card.uncertainty, card.images[-1].bands)
+        _check_uncertainty(card.uncertainty, card.result.bands)
 
 
 def _check_uncertainty(facts: Mapping[str, Any], bands: Sequence[str]) -> None:

@@ -96,14 +96,14 @@ def infer(
     side = _patch_side(network, model.card.margin * ratio) // ratio
     windows = _windows(height, width, max(side, 1))
     patches = _Patches(model, images, halo, windows)
-    bands = len(model.card.images[-1].bands)
+    bands = len(model.card.result.bands)
     out = np.empty(((1 + spread) * bands, height * ratio, width * ratio), np.float32)
     run = partial(mean_and_spread, network) if spread else _plain(network)
     with _alone_on(chosen), torch.inference_mode(), _precision(chosen, dtype):
         for part, result in _batches(run, patches, chosen, batch_size):
             patches.put(out, part, result)
     if spread:
-        factors = [model.card.uncertainty["factors"][band] for band in model.card.images[-1].bands]
+        factors = [model.card.uncertainty["factors"][band] for band in model.card.result.bands]
         out[bands:] *= np.asarray(factors, np.float32)[:, None, None]
     return out
 

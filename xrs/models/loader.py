@@ -147,7 +147,7 @@ class Model:
         return "xrs.Model", self.card.to_json()
 
     def __repr__(self) -> str:
-        first, last = self.card.images[0], self.card.images[-1]
+        first, last = self.card.images[0], self.card.result
         return (
             f"<Model {self.card.network} sha256={self.card.sha256[:12]} ({self.card.task} x{last.ratio}): "
             f"{', '.join(last.bands)} by {', '.join(first.bands)}>"
@@ -211,7 +211,9 @@ def _network_of(card: Card) -> torch.nn.Module:
     from xrs.nets import get_network
 
     count = card.uncertainty.get("members", 1)
-    members = [get_network(card.network).build(card.bands, card.ratios, **card.config) for _ in range(count)]
+    outputs = 0 if card.outputs is None else len(card.outputs.bands)
+    record = get_network(card.network)
+    members = [record.build(card.bands, card.ratios, outputs=outputs, **card.config) for _ in range(count)]
     if not card.uncertainty:
         return members[0]
     from xrs.nets.uncertain import LaplaceHead, Uncertain
@@ -226,8 +228,8 @@ def _row(name: str) -> dict[str, Any]:
         "name": name,
         "network": card.network,
         "task": card.task,
-        "bands": ", ".join(card.images[-1].bands),
-        "inputs": "; ".join(", ".join(image.bands) for image in card.images[:-1]),
+        "bands": ", ".join(card.result.bands),
+        "inputs": "; ".join(", ".join(image.bands) for image in card.images if image is not card.result),
         "ratio": card.ratios[-1],
         "licence": card.licence,
         "training": str(card.training.get("data", "")),
