@@ -1,7 +1,18 @@
 """What a cube is: its layout, bands, grid and metadata. Knows neither Dask nor torch."""
 
 from xrs.cube.bands import assign_bands, band_keys, find_band, find_bands, is_flag, wavelengths
-from xrs.cube.grid import Nesting, assign_geobox, coarsen, crs_of, describe, geobox_of, nest, refine, same_grid
+from xrs.cube.grid import (
+    Nesting,
+    assign_geobox,
+    coarsen,
+    crs_of,
+    describe,
+    geobox_of,
+    nest,
+    refine,
+    same_grid,
+    shared_pixels,
+)
 from xrs.cube.layout import (
     DIMS,
     check_reflectance,
@@ -35,6 +46,7 @@ __all__ = [
     "provenance",
     "refine",
     "same_grid",
+    "shared_pixels",
     "to_array",
     "to_dataset",
     "to_json",

@@ -13,7 +13,18 @@ from odc.geo.xr import xr_coords
 
 from xrs.errors import GridMismatchError
 
-__all__ = ["Nesting", "assign_geobox", "coarsen", "crs_of", "describe", "geobox_of", "nest", "refine", "same_grid"]
+__all__ = [
+    "Nesting",
+    "assign_geobox",
+    "coarsen",
+    "crs_of",
+    "describe",
+    "geobox_of",
+    "nest",
+    "refine",
+    "same_grid",
+    "shared_pixels",
+]
 
 #: Tolerance of phases and ratios, in fine pixels: coordinates are float64 but often written rounded.
 _TOLERANCE = 1e-3
@@ -236,6 +247,49 @@ def same_grid(one: GeoBox, other: GeoBox) -> bool:
     corners = [(0, 0), (width, height)]
     gaps = [np.subtract(one.affine @ c, other.affine @ c) for c in corners]
     return bool(np.abs(gaps).max() <= _TOLERANCE * scale)
+
+
+def shared_pixels(one: GeoBox, other: GeoBox) -> tuple[dict[str, slice], dict[str, slice]]:
+    """Where the pixels that two grids share lie in each, for ``isel``.
+
+    Raises
+    ------
+    GridMismatchError
+        If CRS or pixel sizes differ, pixels do not lie on each other, or none is shared.
+
+    Examples
+    --------
+    >>> from affine import Affine
+    >>> from odc.geo.geobox import GeoBox
+    >>> wide = GeoBox((4, 8), Affine(30, 0, 0, 0, -30, 120), "EPSG:32631")
+    >>> shared_pixels(wide, wide[1:3, 2:4])[0]
+    {'y': slice(1, 3, None), 'x': slice(2, 4, None)}
+    """
+    _check_crs(one, other)
+    corner = np.array(~one.affine @ (other.affine.c, other.affine.f))
+    last = np.array(~one.affine @ (other.affine @ (other.shape[1], other.shape[0])))
+    whole = np.rint(corner).astype(int)
+    size = np.array([other.shape[1], other.shape[0]])
+    if max(np.abs(corner - whole).max(), np.abs(last - whole - size).max()) > _TOLERANCE:
+        raise GridMismatchError(
+            f"{describe(one)} and {describe(other)} have other pixels",
+            "pixels of one size that lie on each other",
+            "xrs.sharpen({...}) of the two if one is coarser, or xrs.regrid of one of them",
+        )
+    (first_x, own_x, width), (first_y, own_y, height) = (
+        _common(int(start), 1, mine, theirs)
+        for start, mine, theirs in zip(whole, reversed(one.shape), reversed(other.shape), strict=True)
+    )
+    if height <= 0 or width <= 0:
+        raise GridMismatchError(
+            f"the grids do not overlap: {describe(one)} and {describe(other)}",
+            "grids that share pixels",
+            "check the bbox of both, and their CRS",
+        )
+    return (
+        {"y": slice(first_y, first_y + height), "x": slice(first_x, first_x + width)},
+        {"y": slice(own_y, own_y + height), "x": slice(own_x, own_x + width)},
+    )
 
 
 def describe(geobox: GeoBox) -> str:

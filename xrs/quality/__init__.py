@@ -1,6 +1,7 @@
 """Metrics of quality, against a reference and at full resolution."""
 
 from xrs.quality.catalogue import METRICS, Metric, list_metrics
+from xrs.quality.distance import error_by_distance
 from xrs.quality.no_reference import consistency, d_lambda, d_lambda_k, d_s, evaluate_fullres, hqnr, qnr
 from xrs.quality.reference import cc, ergas, evaluate, psnr, q2n, rmse, rmse_global, sam, scc, sre, ssim, uiqi
 
@@ -13,6 +14,7 @@ __all__ = [
     "d_lambda_k",
     "d_s",
     "ergas",
+    "error_by_distance",
     "evaluate",
     "evaluate_fullres",
     "hqnr",
