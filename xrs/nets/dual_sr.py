@@ -16,7 +16,8 @@ without ground truth (:meth:`DualSR.extra_loss`)::
     |Phi H - D M|                                   both sensors saw one scene: this fits the degraders
     |Phi F - M| + |D F - H|                         option A: the result, degraded, gives both images back
     |Phi spatial - M| + |D spectral - H|            option B, crosswise: each stream bears the other's degrader
-    lambda |spatial - spectral|                     the streams agree
+    lambda |Q (spatial - spectral)|                 the streams agree in details, Q = 1 - up D; of them the
+                                                    spatial one learns what M alone cannot tell
 
 each term weighted by ``L / (2 c^2) + ln(1 + c^2)`` with a learned c (Liebel and Koerner 2018, arXiv:1805.06334).
 
@@ -87,7 +88,7 @@ class DualSR(nn.Module):
         features: int = 64,
         blocks: int = 2,
         options: str = "ab",
-        agreement: float = 0.1,
+        agreement: float = 1.0,
         gain: float = 0.3,
         response: Sequence[Sequence[float]] | None = None,
         seed: int = 0,
@@ -160,7 +161,7 @@ class DualSR(nn.Module):
         whole = avg_pool2d(seen.to(result), self.ratio) == 1
         spatial, spectral = (stream.float() for stream in self.streams(fine, coarse))
         yield _distance(apply_response(coarse, self.response), self._coarsened(fine), whole)
-        yield self.agreement * _distance(spatial, spectral, seen)
+        yield self.agreement * _distance(self._sharpness(spatial - spectral), torch.zeros_like(spatial), seen)
         if "a" in self.options:
             yield _distance(apply_response(result, self.response), fine, seen)
             yield _distance(self._coarsened(result), coarse, whole)
@@ -172,23 +173,28 @@ class DualSR(nn.Module):
         """Both streams, and the first one's share."""
         # Details are small differences of large values: they need all digits even where convolutions do with fewer.
         with torch.autocast(fine.device.type, enabled=False):
-            details = fine - upsampled(self._coarsened(fine), self.ratio, "bicubic")
+            details = self._sharpness(fine)
             wide = upsampled(coarse, self.ratio, "bicubic")
+            spatial, spectral = wide + self.inject(details), self.linear(fine)
         looked, read = self.look(torch.cat([details, fine, wide], dim=1)), self.read(fine)
-        spatial = wide + self.inject(details) + self.details(looked)
-        spectral = self.linear(fine) + self.expand(read)
+        spatial, spectral = spatial + self.details(looked), spectral + self.expand(read)
         # Of two streams the softmax is the logistic function of one difference.
         return spatial, spectral, torch.sigmoid(self.choose(torch.cat([looked, read], dim=1)))
 
     def _coarsened(self, image: Tensor) -> Tensor:
         return decimate(image, self.taps, self.ratio)
 
+    def _sharpness(self, image: Tensor) -> Tensor:
+        """What of a fine image its coarse version does not show."""
+        return image - upsampled(self._coarsened(image), self.ratio, "bicubic")
+
     def _quieten(self) -> None:
-        """Begin near interpolation and the mean of the fine bands: from large random details training ends worse."""
+        """Begin with the details, and the values, of the fine bands' mean: from random ones training ends worse."""
         with torch.no_grad():
-            for layer in (self.inject, self.details, self.expand, self.choose):
+            for layer in (self.details, self.expand, self.choose):
                 layer.weight.mul_(0.01)
             self.linear.weight.fill_(1 / self.linear.in_channels)
+            self.inject.weight.fill_(1 / self.inject.in_channels)
 
 
 def _stream(inputs: int, features: int, blocks: int) -> nn.Sequential:
@@ -220,7 +226,7 @@ NETWORK = Network(
         "Own design, not published; weights of the loss's terms after Liebel and Koerner 2018, Auxiliary tasks in "
         "multi-task learning, arXiv:1805.06334"
     ),
-    config={"features": 64, "blocks": 2, "options": "ab", "agreement": 0.1, "gain": 0.3, "response": None},
+    config={"features": 64, "blocks": 2, "options": "ab", "agreement": 1.0, "gain": 0.3, "response": None},
     images=2,
     differs="Own design, experimental.",
 )
