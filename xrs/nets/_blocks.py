@@ -45,7 +45,11 @@ def _draw(layer: nn.Conv2d | nn.ConvTranspose2d, generator: torch.Generator) -> 
 
 def upsampled(image: Tensor, ratio: int, mode: str = "bilinear") -> Tensor:
     """Interpolate (N, band, y, x) to a grid ``ratio`` times finer; pixels are areas, edges repeat."""
-    return image if ratio == 1 else interpolate(image, scale_factor=float(ratio), mode=mode, align_corners=False)
+    if ratio == 1:
+        return image
+    # By size: a float factor leaves what is exported unsure of it.
+    size = [ratio * length for length in image.shape[2:]]
+    return interpolate(image, size, mode=mode, align_corners=False)
 
 
 def stacked(images: Iterable[Tensor], ratios: Iterable[int], mode: str = "bilinear") -> Tensor:
