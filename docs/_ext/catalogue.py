@@ -29,6 +29,7 @@ _TITLES = {
     "pansharpen": "Pansharpening",
     "sharpen": "Sharpening one sensor's bands",
     "temporal": "Smoothing along time",
+    "refine": "Improving what was fused",
 }
 _DOI = re.compile(r"10\.\d{4,}/[^\s,;]+")
 

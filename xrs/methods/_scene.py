@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from xrs.models import Card, Model
 
 __all__ = ["Pairs", "Patch", "consistency", "learned", "sampling", "scene_pass", "wald"]
+
+_LOG = logging.getLogger("xrs.methods")
 
 #: Patches with a larger share of missing pixels, in any observation, teach nothing.
 _MOST_MISSING = 0.25
@@ -202,11 +205,14 @@ class _Learn:
 
     def __call__(self, drawn: _Drawn, state: State, **params: Any) -> State:
         if not drawn.patches:
-            raise ParameterError(
-                f"no part of the scene with at most {_MOST_MISSING:.0%} missing",
-                "clear ground to learn from",
-                "choose another date, smaller patches, or a method that needs no learning",
+            # One cloudy date must not stop the others.
+            _LOG.warning(
+                "nothing learned of a date: no patch of %d coarsest pixels with at most %.0f%% missing (a smaller side= "
+                "may find one)",
+                params["side"],
+                100 * _MOST_MISSING,
             )
+            return state
         return self.learn(drawn.patches, state, **params)
 
 

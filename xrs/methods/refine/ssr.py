@@ -11,6 +11,8 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from xrs.kernels.types import Float32, Float64
 from xrs.methods._networks import DEVICE
 from xrs.methods._scene import Patch, consistency, learned, sampling, scene_pass
@@ -29,12 +31,14 @@ def apply(tile: Tile, state: State, *, device: str, **_: Any) -> Float32:
     tile : Tile
         ``fused`` (band, y, x) and ``fine`` on one grid; ``coarse`` (band, y, x).
     state : mapping
-        ``model``, as learned from the scene.
+        ``model``, as learned from the scene; without one, where no part of it is clear, the fused image is kept.
     device : str
         Where the network runs.
     """
     from xrs.models.engine import infer
 
+    if "model" not in state:
+        return np.array(tile.core("fused"))
     halo = tile.halo * tile.factors["fused"]
     return infer(state["model"], [tile["fine"], tile["fused"]], halo=halo, device=device)
 
@@ -72,7 +76,7 @@ def _learn(
     module = get_network(_NETWORK).build(bands, (1, 1), seed=seed)
     images = tuple(ImageSpec(tuple(f"{role}{n}" for n in range(k))) for role, k in zip("xy", bands, strict=True))
     card = Card(network=_NETWORK, task="refine", images=images, margin=_margin())
-    settings = Settings(epochs, batch_size=4, lr=rate, optimizer="adam", seed=seed, device=device)
+    settings = Settings(epochs, batch_size=2, lr=rate, optimizer="adam", seed=seed, device=device)
     pairs = [consistency(drawn, ("fine", "fused"), "coarse", psf, _margin())]
     return {"model": learned(module, card, pairs, settings)}
 
@@ -90,7 +94,7 @@ METHOD = Method(
     ),
     passes=(scene_pass(_learn),),
     params=(
-        Param("epochs", 50, "passes over the patches", "1 or more", lambda n: isinstance(n, int) and n > 0),
+        Param("epochs", 4, "passes over the patches", "1 or more", lambda n: isinstance(n, int) and n > 0),
         Param("rate", 1e-3, "learning rate of Adam", "a number above 0", lambda value: value > 0),
         Param("psf", None, "separable point spread (band, tap) from the fine grid to the coarse one"),
         *sampling(patches=32, side=32),

@@ -1,0 +1,146 @@
+"""What improves a fused image: spectral super-resolution injected, learned from the scene alone."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from support import nothing_computed, pan_pair, rechunked, s2_tree
+from test_pansharpen_worldview import degraded, fuse, scores, worldview  # noqa: F401  (fixtures)
+
+import xrs
+from xrs.errors import MethodNotFoundError, ParameterError
+from xrs.methods import methods_of
+from xrs.operators._refine import injection, refine
+
+QUICK: dict[str, Any] = {"method": "ssr", "epochs": 2, "patches": 3, "side": 24}
+
+
+def _close(a: Any, b: Any, bound: float = 1e-5) -> None:
+    a, b = np.asarray(a), np.asarray(b)
+    np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
+    np.testing.assert_allclose(a, b, rtol=0, atol=bound * float(np.nanmax(np.abs(b))))
+
+
+@pytest.mark.parametrize("method", ["gsa", "brovey"])
+def test_any_chunking_gives_the_same_pixels_and_stays_lazy(method: str) -> None:
+    ms, pan, _ = pan_pair(48, 2, times=2)
+    expected = xrs.pansharpen(ms, pan, method=method, inject=QUICK)
+    assert float(abs(expected - xrs.pansharpen(ms, pan, method=method)).max()) > 1e-4
+    for py, px, my, mx in (((40, 56), (96,), (7, 41), (48,)), ((33, 62, 1), (31, 65), (48,), (1, 47))):
+        with nothing_computed():
+            lazy = xrs.pansharpen(rechunked(ms, my, mx), rechunked(pan, py, px), method=method, inject=QUICK)
+        _close(lazy.compute(scheduler="threads"), expected)
+
+
+def test_dates_are_independent() -> None:
+    ms, pan, _ = pan_pair(32, 2, times=2)
+    both = xrs.pansharpen(ms, pan, method="sfim", inject=QUICK)
+    alone = xrs.pansharpen(ms.isel(time=1), pan.isel(time=1), method="sfim", inject=QUICK)
+    _close(both.isel(time=1), alone)
+
+
+def test_every_group_of_a_sensor_is_improved() -> None:
+    tree = s2_tree(8, sixty=True)
+    given = QUICK | {"side": 8, "epochs": 1}
+    with pytest.raises(ParameterError, match="patches of 8"):
+        tree.rsfuse.sharpen(method="sfim", inject=given)
+    tree = s2_tree(16, sixty=False)
+    plain, better = tree.rsfuse.sharpen(method="sfim"), tree.rsfuse.sharpen(method="sfim", inject=QUICK)
+    assert list(better) == list(plain)
+    assert float(abs(better["B11"] - plain["B11"]).max()) > 1e-4
+    np.testing.assert_array_equal(better["B04"], plain["B04"])
+
+
+def test_missing_values_stay_local() -> None:
+    tree = s2_tree(16, sixty=False)
+    coarse = tree["r20m"].to_dataset().copy(deep=True)
+    coarse["B11"].values[10, 12] = np.nan
+    holed = xr.DataTree.from_dict({"r10m": tree["r10m"].to_dataset(), "r20m": coarse})
+    plain, better = (holed.rsfuse.sharpen(method="exp", inject=inject) for inject in (None, QUICK))
+    assert np.isnan(plain["B11"]).sum() == 4
+    for key in ("B8A", "B11"):
+        np.testing.assert_array_equal(np.isnan(better[key]), np.isnan(plain[key]))
+
+
+def test_a_date_too_cloudy_to_learn_from_is_kept_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    ms, pan, _ = pan_pair(32, 2, times=2)
+    ms.values[0, :, 4:, :] = np.nan
+    plain, better = (xrs.pansharpen(ms, pan, method="sfim", inject=inject) for inject in (None, QUICK))
+    np.testing.assert_array_equal(better[0], plain[0])
+    assert float(abs(better[1] - plain[1]).max()) > 1e-4
+    assert "nothing learned" in caplog.text
+
+
+def test_improves_what_a_rough_method_made() -> None:
+    ms, pan, truth = pan_pair(64, 2)
+    given = {"method": "ssr", "epochs": 6, "patches": 4, "side": 32}
+    plain, better = (xrs.pansharpen(ms, pan, method="brovey", inject=inject) for inject in (None, given))
+    inner = {"y": slice(8, -8), "x": slice(8, -8)}
+    errors = [float((((one - truth) ** 2).isel(inner)).mean() ** 0.5) for one in (plain, better)]
+    assert errors[1] < 0.95 * errors[0]
+
+
+def test_the_observation_comes_back_better() -> None:
+    ms, pan, _ = pan_pair(64, 2, seed=3)
+    given = {"method": "ssr", "epochs": 6, "patches": 4, "side": 32}
+    misfits = [
+        float((abs(xrs.degrade(xrs.pansharpen(ms, pan, method="brovey", inject=inject), 2) - ms)).mean())
+        for inject in (None, given)
+    ]
+    assert misfits[1] < 0.8 * misfits[0]
+
+
+def test_the_seed_decides() -> None:
+    ms, pan, _ = pan_pair(32, 2)
+    one, same, other = (
+        xrs.pansharpen(ms, pan, method="sfim", inject=QUICK | {"seed": seed}).values for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+def test_record_travels() -> None:
+    record = methods_of("refine")["ssr"]
+    assert pickle.loads(pickle.dumps(record)) is record
+    ms, pan, _ = pan_pair(32, 2)
+    lazy = xrs.pansharpen(ms.chunk(y=20), pan.chunk(y=40), method="sfim", inject=QUICK)
+    _close(lazy.compute(scheduler="processes", num_workers=1), xrs.pansharpen(ms, pan, method="sfim", inject=QUICK))
+
+
+@pytest.mark.parametrize(
+    ("inject", "error"),
+    [
+        ("srr", MethodNotFoundError),
+        ({"epochs": 3}, ParameterError),
+        ({"method": "ssr", "epochs": 0}, ParameterError),
+        ({"method": "ssr", "side": 7}, ParameterError),
+        ({"method": "ssr", "speed": 7}, ParameterError),
+    ],
+)
+def test_wrong_injections_are_named(inject: Any, error: type[Exception]) -> None:
+    ms, pan, _ = pan_pair(32, 2)
+    with pytest.raises(error):
+        xrs.pansharpen(ms, pan, method="sfim", inject=inject)
+
+
+def test_history_tells() -> None:
+    ms, pan, _ = pan_pair(32, 2)
+    out = xrs.pansharpen(ms, pan, method="sfim", inject=QUICK)
+    assert '"inject"' in out.attrs["xrs:parameters"]
+    assert "ssr" in out.attrs["xrs:parameters"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gsa", "mtf_glp_hpm", "brovey"])
+def test_improves_every_method_on_worldview(name: str, worldview: Any, degraded: Any) -> None:  # noqa: F811
+    ms, pan, psf = degraded
+    fused = fuse(name, ms, pan, psf)
+    better = refine(injection("ssr"), fused[None], pan[None], ms[None], psf["ms"])[0]
+    before, after = scores(fused, worldview[0]), scores(better, worldview[0])
+    assert after[0] > before[0] + 0.1
+    assert after[1] < before[1]
+    assert after[2] < before[2]
