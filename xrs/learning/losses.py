@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xrs.errors import ParameterError
 
-__all__ = ["LOSSES", "Loss", "ergas", "gradient", "l1", "make_loss", "sam"]
+__all__ = ["LOSSES", "Loss", "ergas", "gradient", "l1", "laplace", "make_loss", "sam"]
 
 #: (prediction, target, mask) -> scalar; the mask is bool and of the images' shape.
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -53,6 +53,15 @@ def gradient(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     rows = _mean(error.diff(dim=2).abs(), mask[:, :, 1:] & mask[:, :, :-1])
     columns = _mean(error.diff(dim=3).abs(), mask[:, :, :, 1:] & mask[:, :, :, :-1])
     return (rows + columns) / 2
+
+
+def laplace(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean negative log-likelihood of Laplace distributions, counted from the least there can be.
+
+    The prediction has twice the bands of the target: means, then log b; log b >= -7 makes the result positive.
+    """
+    mean, logs = prediction.chunk(2, dim=1)
+    return _mean((target - mean).abs() * torch.exp(-logs) + logs + 7.0, mask)
 
 
 LOSSES: Mapping[str, Loss] = {"l1": l1, "sam": sam, "ergas": ergas, "gradient": gradient}

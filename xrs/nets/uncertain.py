@@ -18,20 +18,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from xrs.nets._blocks import upsampled
-from xrs.nets.light import LightNet
+from xrs.nets._blocks import ResidualBlock, conv, he_uniform, upsampled
 
-__all__ = ["LEAST_LOG", "LaplaceHead", "Uncertain", "mean_and_spread"]
+__all__ = ["LaplaceHead", "Uncertain", "WithHead", "mean_and_spread"]
 
 #: Bounds of log b, in units of the model's scale: errors under a thousandth of it are not told apart.
-LEAST_LOG, _MOST_LOG = -7.0, 7.0
+_LEAST_LOG, _MOST_LOG = -7.0, 7.0
 
 
 class LaplaceHead(nn.Module):
     """log b of each pixel and band, from the images and what a network added to the interpolated bands.
 
-    It works on the grid of :class:`xrs.nets.light.LightNet`, so that it costs less than most networks.
+    Where all ratios are even it works on a grid of 2 x 2 fine pixels, whose values lie on top of each other as bands,
+    so that it costs less than most networks.
 
     Parameters
     ----------
@@ -45,21 +46,49 @@ class LaplaceHead(nn.Module):
 
     def __init__(self, bands: tuple[int, ...], ratios: tuple[int, ...], *, features: int = 16, seed: int = 0) -> None:
         super().__init__()
-        self.ratio = ratios[-1]
-        seen = (bands[0] + bands[-1], *bands[1:])
-        self.body = LightNet(seen, ratios, features=features, blocks=1, seed=seed)
+        self.ratios = ratios
+        self.step = 2 if math.gcd(*ratios[1:]) % 2 == 0 else 1
+        self.first = conv((bands[0] + bands[-1]) * self.step**2 + sum(bands[1:]), features)
+        self.body = ResidualBlock(features)
+        self.last = conv(features, bands[-1] * self.step**2)
+        he_uniform(self, seed)
+        with torch.no_grad():
+            self.last.weight.mul_(0.01)
 
     def start_at(self, logs: Tensor) -> None:
-        """Begin with these values of log b (band,), the same in all pixels."""
+        """Begin with about these values of log b (band,) in all pixels."""
+        bias: Any = self.last.bias
         with torch.no_grad():
-            bias: Any = self.body.tail.bias
-            bias.copy_(logs.repeat_interleave(self.body.step**2))
+            bias.copy_(logs.repeat_interleave(self.step**2))
 
     def forward(self, mean: Tensor, *images: Tensor) -> Tensor:
         """Log b (N, band, y, x) beside a network's result ``mean``, in bounds."""
-        details = mean - upsampled(images[-1], self.ratio)
-        logs = self.body.details(torch.cat([images[0], details], dim=1), *images[1:])
-        return logs.clamp(LEAST_LOG, _MOST_LOG)
+        details = mean - upsampled(images[-1], self.ratios[-1])
+        seen = [pixel_unshuffle(torch.cat([images[0], details], dim=1), self.step)]
+        for image, ratio in zip(images[1:], self.ratios[1:], strict=True):
+            seen.append(upsampled(image, ratio // self.step))
+        logs = self.last(self.body(torch.relu(self.first(torch.cat(seen, dim=1)))))
+        return pixel_shuffle(logs, self.step).clamp(_LEAST_LOG, _MOST_LOG)
+
+
+class WithHead(nn.Module):
+    """A finished network and the head that is to learn its errors; only the head has gradients."""
+
+    def __init__(self, member: nn.Module, head: LaplaceHead) -> None:
+        super().__init__()
+        self.member = member.eval().requires_grad_(False)
+        self.head = head
+
+    def train(self, mode: bool = True) -> WithHead:
+        """Put the head into training mode, or out of it."""
+        self.head.train(mode)
+        return self
+
+    def forward(self, *images: Tensor) -> Tensor:
+        """The network's bands, then log b of each (N, 2 bands, y, x)."""
+        with torch.no_grad():
+            mean = self.member(*images)
+        return torch.cat([mean, self.head(mean, *images)], dim=1)
 
 
 class Uncertain(nn.Module):
@@ -98,7 +127,7 @@ class Uncertain(nn.Module):
         """The result, as :meth:`forward` gives it, and a standard deviation of the same shape."""
         means = [member(*images) for member in self.members]
         mean = torch.stack(means).mean(dim=0)
-        variance = torch.full_like(mean, math.exp(2 * LEAST_LOG))
+        variance = torch.full_like(mean, math.exp(2 * _LEAST_LOG))
         for number, (member, own) in enumerate(zip(self.members, means, strict=True)):
             part = (own - mean) ** 2
             if self.heads:

@@ -68,7 +68,8 @@ class Places:
     def spot(self, site: NDArray[np.int64], rng: np.random.Generator) -> Spot | None:
         """A random patch at a place, or None if it would touch a place of the other part.
 
-        Held-out patches lie within their place; the others only around a pixel of it.
+        Held-out patches lie within their place, on a lattice of whole patches, so that they differ or are the same;
+        the others only around a pixel of it.
         """
         date, i, j = (int(v) for v in site)
         inside = bool(self.held_out[i, j])
@@ -83,10 +84,10 @@ class Places:
         return bool(self.held_out[tuple(windows)].any())
 
 
-def make_places(height: int, width: int, dates: int, side: int, share: float, seed: int) -> Places:
+def make_places(height: int, width: int, dates: int, side: int, share: float, seed: int, widest: int = 8) -> Places:
     """Cut a scene into places and hold some out.
 
-    Places are one to eight patches wide, such that the shorter side of the scene has four if it can.
+    Places are one to ``widest`` patches wide, such that the shorter side of the scene has four if it can.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ def make_places(height: int, width: int, dates: int, side: int, share: float, se
     dates : int
     share : float
         Of places to hold out; at least one is, and at least one is not.
-    seed : int
+    seed, widest : int
 
     Raises
     ------
@@ -108,7 +109,7 @@ def make_places(height: int, width: int, dates: int, side: int, share: float, se
             "room for two patches side by side, one of them held out",
             "a larger scene, or a smaller patch_size",
         )
-    cell = int(np.clip(min(height, width) // 4, side, 8 * side))
+    cell = int(np.clip(min(height, width) // 4, side, widest * side))
     rows, columns = (np.linspace(0, n, n // cell + 1).astype(np.int64) for n in (height, width))
     held_out = np.zeros((len(rows) - 1, len(columns) - 1), bool)
     count = min(max(1, round(share * held_out.size)), held_out.size - 1)
@@ -124,6 +125,7 @@ def draw_patches(
     held_out: float = 0.125,
     most_missing: float = 0.25,
     seed: int = 0,
+    widest: int = 8,
 ) -> tuple[Patches, Patches]:
     """Patches to train on, and patches of other places to check with.
 
@@ -142,6 +144,8 @@ def draw_patches(
         filled from their neighbourhood in the inputs and masked in the target.
     seed : int
         The same seed gives the same patches at any chunking.
+    widest : int
+        Patches along the side of a place, at most: with fewer, more and smaller places are held out.
 
     Returns
     -------
@@ -161,7 +165,7 @@ def draw_patches(
             f"more than {2 * pairs.margin // pairs.factor} coarsest pixels",
             "a larger patch_size, or a larger scene",
         )
-    places = make_places(sizes["y"], sizes["x"], sizes["time"], side, held_out, seed)
+    places = make_places(sizes["y"], sizes["x"], sizes["time"], side, held_out, seed, widest)
     return (
         _collect(pairs, places, False, count, most_missing, seed),
         _collect(pairs, places, True, math.ceil(count * held_out), most_missing, seed),
@@ -181,7 +185,7 @@ def _start(edges: NDArray[np.int64], k: int, side: int, inside: bool, rng: np.ra
     """The first row or column of a patch: within cell ``k``, or centred in it and within the scene."""
     low, high = int(edges[k]), int(edges[k + 1])
     if inside:
-        return int(rng.integers(low, high - side + 1))
+        return low + side * int(rng.integers((high - low) // side))
     return int(np.clip(rng.integers(low, high) - side // 2, 0, edges[-1] - side))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,26 +13,28 @@ import torch
 import xarray as xr
 
 from xrs.cube import band_keys, geobox_of, wavelengths
-from xrs.cube.metadata import package_version, to_json
+from xrs.cube.metadata import package_version
 from xrs.errors import ParameterError
 from xrs.learning.adversarial import split_loss
-from xrs.learning.loop import Epoch, Settings, Term, fit
+from xrs.learning.loop import Epoch, Settings, Term
 from xrs.learning.losses import make_loss
 from xrs.learning.patches import Patches
 from xrs.models import Card, ImageSpec, Model
+from xrs.models.spread import config_through
 from xrs.nets import get_network
-from xrs.nets._discriminator import Discriminator
 from xrs.nets.receptive import receptive_margin
 from xrs.sensors import Sensor, get_sensor
 from xrs.training.images import images_of
-from xrs.training.protocols import Images, Pairs, make_pairs
+from xrs.training.members import Run
+from xrs.training.protocols import Images, Pairs, make_pairs, taps_of
 from xrs.training.sampling import draw_patches
 from xrs.training.scores import score
+from xrs.training.uncertainty import Uncertainty, calibrated, check_places, wanted, with_dropout
 
 __all__ = ["train"]
 
-#: Pixels along the side of a patch that a discriminator can tell anything from.
-_LEAST_JUDGED = 16
+#: Share of the places that are held out, and where intervals are calibrated on them.
+_HELD_OUT, _HELD_OUT_TO_CALIBRATE = 0.125, 0.25
 
 
 def train(
@@ -50,8 +51,10 @@ def train(
     loss: str | Mapping[str, float] = "l1",
     patches: int = 500,
     patch_size: int | None = None,
-    held_out: float = 0.125,
+    held_out: float | None = None,
     most_missing: float = 0.25,
+    uncertainty: str | None = None,
+    members: int = 1,
     epochs: int | str = "auto",
     batch_size: int = 16,
     lr: float = 1e-3,
@@ -105,11 +108,22 @@ def train(
     patch_size : int, optional
         Side of a patch in pixels of the network's result, a multiple of the ratio; 16 times the ratio if not given,
         less in a small scene.
-    held_out : float
-        Share of the places that are held out.
+    held_out : float, optional
+        Share of the places that are held out. An eighth if not given; a quarter, in smaller places, for a model with
+        uncertainty, which is calibrated on half of them.
     most_missing : float
         Patches with a larger share of NaN are not taken. In others gaps are filled in the inputs, and pixels
         with a gap in an input or in the target do not count in the loss.
+    uncertainty : {None, "laplace", "dropout"}
+        What tells how far results are off, so that ``sharpen(..., uncertainty=True)`` can. ``laplace`` trains a small
+        head on the errors once the network is finished, so that accuracy is not paid for it. ``dropout`` trains the
+        network with channels dropped, and compares 20 thinned networks. Either is scaled by conformal risk control
+        (see :mod:`xrs.learning.conformal`) so that 90 % intervals cover 90 % on held-out places: at the scale of
+        training, which under Wald's protocol is coarser than that of the results.
+    members : int
+        Networks with the seeds ``seed``, ``seed + 1`` and so on, whose mean is the result and whose differences are
+        another source of uncertainty, also without ``uncertainty=``. Training and application take as many times
+        longer.
     epochs : int or "auto"
         ``"auto"`` stops when the loss of held-out patches has not fallen by a thousandth for ``patience`` epochs, or
         after 1000.
@@ -133,8 +147,8 @@ def train(
     seed : int
         Of weights, patches and their order.
     checkpoint : str or Path, optional
-        A file written while training. The same call goes on from it and, on a CPU, ends with the weights of a run
-        that was not interrupted.
+        A file written while training (further members and heads beside it, under names that begin like it). The same
+        call goes on from it and, on a CPU, ends with the weights of a run that was not interrupted.
     save_every : float
         Seconds between two writings of the checkpoint, at least.
     resume : bool
@@ -150,13 +164,15 @@ def train(
     -------
     Model
         With the weights of the best epoch. Its card has the scores of held-out patches beside those of cubic
-        interpolation (``metrics``), and the losses of all epochs (``training``).
+        interpolation (``metrics``), and the losses of all epochs (``training``). With uncertainty the metrics also
+        have ``coverage`` and ``interval_width`` of 90 % intervals, of places they were not scaled by.
 
     Raises
     ------
     ParameterError
-        For arguments out of range, a scene too small or too cloudy, a device that is not there, a loss that is no
-        longer finite, or a checkpoint of another run.
+        For arguments out of range, a scene too small or too cloudy (with uncertainty, 9 held-out places or more are
+        needed to calibrate), a device that is not there, a loss that is no longer finite, or a checkpoint of another
+        run.
     LayoutError, GridMismatchError, RadiometryError, TimeAxisError
         As :func:`xrs.sharpen` and :func:`xrs.pansharpen`.
     ModelCardError
@@ -182,51 +198,55 @@ def train(
     measure = make_loss(pixel_loss)
     images, known = images_of(cube, pan, task, target)
     instrument = sensor or known
+    plan = wanted(uncertainty, members, protocol)
+    if uncertainty == "dropout":
+        config = with_dropout(network, config)
+    config = config_through(network, config, taps_of(images, instrument, psf))
     module = _fresh(network, task, images, seed, config)
     # Before any training: a network without a margin could not be applied to tiles.
-    margin = receptive_margin(module, images.bands, images.ratios)
+    whole = module if plan is None else plan.probe(module, images.bands, images.ratios)
+    margin = receptive_margin(whole, images.bands, images.ratios)
     pairs = make_pairs(protocol, images, instrument, psf)
     drawn = [
         draw_patches(
             one,
             count=patches,
             side=_side(patch_size, images.ratio),
-            held_out=held_out,
+            held_out=_share(held_out, plan),
             most_missing=most_missing,
             seed=seed,
+            widest=8 if plan is None else 2,
         )
         for one in pairs
     ]
+    if plan is not None:
+        check_places(drawn[0][1], plan.level, seed)
     scale = _scale(drawn[0][0])
     terms = _terms(pairs, drawn, scale, consistency_weight)
     made = {"protocol": protocol, "loss": loss, "consistency_weight": consistency_weight, **settings.what_matters()}
-    history = fit(
-        module,
-        terms,
-        measure,
-        settings,
-        discriminator=_discriminator(images, terms, seed) if adversarial_weight else None,
-        adversarial_weight=adversarial_weight,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
-        resume=resume,
-        progress=progress,
-        identity=_identity(network, config, images, made, terms),
-    )
+    run = Run(
+        network, config, images, terms, measure, adversarial_weight, settings, made,
+        None if checkpoint is None else Path(checkpoint), resume, progress,
+    )  # fmt: skip
+    whole, curves = run.trained(plan)
+    specs = _specs(images)
+    known_errors = None if plan is None else calibrated(whole, plan, terms[0], specs[-1].bands, scale, seed)
     card = Card(
         network=network,
         task=task,
-        images=_specs(images),
+        images=specs,
         margin=margin,
         scale=scale,
         units=str(images.arrays[-1].attrs.get("units", "1")),
         config=config,
         psf=_psf_facts(psf, instrument),
-        training=made | _facts(images, terms, history),
-        metrics=_finite(score(module.cpu(), terms[0], images.ratio, scale)),
+        training=made | _facts(images, terms, curves) | (known_errors.places if known_errors else {}),
+        metrics=_finite(score(whole, terms[0], images.ratio, scale) | (known_errors.metrics if known_errors else {})),
+        uncertainty=known_errors.facts if known_errors else {},
         licence=licence,
         created_by=f"xrs {package_version()}",
     )
-    return Model.from_module(module, card)
+    return Model.from_module(whole, card)
 
 
 def _fresh(network: str, task: str, images: Images, seed: int, config: Mapping[str, Any]) -> torch.nn.Module:
@@ -237,17 +257,10 @@ def _fresh(network: str, task: str, images: Images, seed: int, config: Mapping[s
     return record.build(images.bands, images.ratios, seed=seed, **config)
 
 
-def _discriminator(images: Images, terms: Sequence[Term], seed: int) -> Discriminator:
-    if all(term.taps is not None for term in terms):
-        raise ParameterError(
-            "the adversarial loss without true images", "pairs of Wald's protocol", "protocol='wald' or 'both'"
-        )
-    side = terms[0].train.target.shape[-1]
-    if side < _LEAST_JUDGED:
-        raise ParameterError(
-            f"patches of {side} pixels for the adversarial loss", f"at least {_LEAST_JUDGED}", "a larger patch_size"
-        )
-    return Discriminator(images.bands[-1], seed=seed + 1)
+def _share(held_out: float | None, plan: Uncertainty | None) -> float:
+    if held_out is not None:
+        return held_out
+    return _HELD_OUT if plan is None else _HELD_OUT_TO_CALIBRATE
 
 
 def _side(patch_size: int | None, ratio: int) -> int | None:
@@ -288,18 +301,6 @@ def _divided(patches: Patches, scale: float) -> Patches:
     return Patches(tuple(i / by for i in patches.inputs), patches.target / by, patches.mask, patches.spots)
 
 
-def _identity(
-    network: str, config: Mapping[str, Any], images: Images, made: Mapping[str, Any], terms: Sequence[Term]
-) -> str:
-    """A hash of all that the weights depend on; not of the number of epochs, so that a run can be prolonged."""
-    digest = hashlib.sha256(to_json([network, config, images.bands, images.ratios, made]).encode())
-    for term in terms:
-        for patches in (term.train, term.held_out):
-            for array in (*patches.inputs, patches.target, patches.mask):
-                digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
 def _specs(images: Images) -> tuple[ImageSpec, ...]:
     specs = []
     for array, ratio in zip(images.arrays, images.ratios, strict=True):
@@ -315,8 +316,10 @@ def _psf_facts(psf: Any, sensor: str | Sensor | None) -> dict[str, Any]:
     return {"kind": kind, "sensor": None if sensor is None else get_sensor(sensor).name}
 
 
-def _facts(images: Images, terms: Sequence[Term], history: Sequence[Epoch]) -> dict[str, Any]:
+def _facts(images: Images, terms: Sequence[Term], curves: Mapping[str, Sequence[Epoch]]) -> dict[str, Any]:
     """What the model was trained on, and how it went."""
+    first, *others = ([asdict(epoch) for epoch in curve] for curve in curves.values())
+    further = dict(zip(list(curves)[1:], others, strict=True))
     fine = images.arrays[0]
     box = geobox_of(fine)
     return {
@@ -331,8 +334,8 @@ def _facts(images: Images, terms: Sequence[Term], history: Sequence[Epoch]) -> d
         "patches": len(terms[0].train),
         "held_out_patches": len(terms[0].held_out),
         "patch_size": terms[0].train.inputs[0].shape[-1],
-        "loss_curve": [asdict(epoch) for epoch in history],
-    }
+        "loss_curve": first,
+    } | ({"further_loss_curves": further} if further else {})
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
