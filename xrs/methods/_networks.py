@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 
 from xrs.errors import ModelCardError, ParameterError
-from xrs.kernels.types import Float32
+from xrs.kernels.types import Float32, Float64
 from xrs.methods._scene import sampling
 from xrs.methods._zero_shot import Untrained, untrained, zero_shot_passes
 from xrs.methods.base import Binding, Method, Param, State, Tile
 from xrs.models import Input, Model, Observed, load_model, match_images, shipped_models
+from xrs.models.spread import card_through, seen_through
 
 __all__ = ["DEVICE", "Bound", "network_methods"]
+
+#: Point spread (band, tap) from the finest grid to each observation's, if known.
+Psf = Mapping[str, Float64] | None
 
 _NEEDS = {"sharpen": ("fine", "coarse", "model"), "pansharpen": ("ms", "pan", "model")}
 
@@ -37,19 +41,27 @@ class Bound:
         """The network's images, without a copy where an observation has just its bands."""
         return [_bands(tile[one.role], one.bands) for one in self.inputs]
 
-    def trained(self, state: State) -> Model:
+    def trained(self, state: State, psf: Psf) -> Model:
         """The model to apply."""
-        return self.model if isinstance(self.model, Model) else state["models"][self.target.role]
+        model = self.model if isinstance(self.model, Model) else state["models"][self.target.role]
+        return seen_through(model, self._taps(psf))
 
-    @property
-    def margin(self) -> int:
+    def margin(self, psf: Psf) -> int:
         """Pixels of the target around one on which its result depends."""
-        return self.model.card.margin if isinstance(self.model, Model) else self.model.margin
+        taps = self._taps(psf)
+        return (card_through(self.model.card, taps) if isinstance(self.model, Model) else self.model.card(taps)).margin
 
     @property
     def target(self) -> Input:
         """The observation whose bands are put out, and their places in the network's order."""
         return self.inputs[-1]
+
+    def _taps(self, psf: Psf) -> Float64 | None:
+        """From the finest grid to the target's, a row for each band of the network's."""
+        if psf is None or self.target.role not in psf:
+            return None
+        taps = np.atleast_2d(psf[self.target.role])
+        return taps if len(taps) == 1 else taps[list(self.target.bands)]
 
 
 def network_methods(family: str) -> tuple[Method, ...]:
@@ -77,23 +89,39 @@ def network_methods(family: str) -> tuple[Method, ...]:
 
 
 def _apply(
-    tile: Tile, state: State, *, model: Sequence[Bound], device: str, dtype: str, batch_size: int | str, **_: Any
+    tile: Tile,
+    state: State,
+    *,
+    model: Sequence[Bound],
+    psf: Psf,
+    device: str,
+    dtype: str,
+    batch_size: int | str,
+    spread: bool = False,
+    **_: Any,
 ) -> Float32:
+    """The bands of all groups; with ``spread`` then their standard deviations, in the same order."""
     from xrs.models.engine import infer
 
-    results = []
+    results: list[Float32] = []
+    beside: list[Float32] = []
     for bound in model:
         halo = tile.halo * tile.factors[bound.target.role]
-        trained = bound.trained(state)
-        result = infer(trained, bound.images(tile), halo=halo, device=device, dtype=dtype, batch_size=batch_size)
-        results.append(_bands(result, tuple(np.argsort(bound.target.bands).tolist())))
-    return results[0] if len(results) == 1 else np.concatenate(results)
+        trained = bound.trained(state, psf)
+        whole = infer(
+            trained, bound.images(tile), halo=halo, device=device, dtype=dtype, batch_size=batch_size, spread=spread
+        )
+        order = tuple(np.argsort(bound.target.bands).tolist())
+        for part, image in zip((results, beside), np.split(whole, 1 + spread), strict=False):
+            part.append(_bands(image, order))
+    parts = results + beside
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _halo(factors: Mapping[str, int], *, model: Sequence[Bound], side: int, **_: Any) -> int:
+def _halo(factors: Mapping[str, int], *, model: Sequence[Bound], psf: Psf, side: int, **_: Any) -> int:
     """What the networks see, and half a patch where one is to be trained."""
     drawn = 0 if all(isinstance(bound.model, Model) for bound in model) else side // 2
-    return max(drawn, *(-(-bound.margin // factors[bound.target.role]) for bound in model))
+    return max(drawn, *(-(-bound.margin(psf) // factors[bound.target.role]) for bound in model))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from xrs.kernels.types import Float64
 from xrs.methods._scene import Patch, consistency, learned, scene_pass, wald
 from xrs.methods.base import Pass, State
 from xrs.models import Card, ImageSpec, Observed
+from xrs.models.spread import card_through
 
 __all__ = ["Untrained", "untrained", "zero_shot_passes"]
 
@@ -24,15 +25,16 @@ class Untrained:
     roles : tuple of str
         The observations it takes, the finest first; the last is its target.
     images : tuple of ImageSpec
-    margin : int
-        Pixels of the target around one on which its result depends.
     """
 
     network: str
     task: str
     roles: tuple[str, ...]
     images: tuple[ImageSpec, ...]
-    margin: int
+
+    def card(self, psf: Float64 | None) -> Card:
+        """What the model will be; ``psf`` (band, tap) leads from the finest grid to the target's."""
+        return card_through(Card(network=self.network, task=self.task, images=self.images), psf)
 
     def learn(self, drawn: Sequence[Patch], psf: Float64, guide_psf: Mapping[str, Float64], **settings: Any) -> Any:
         """The model, trained on patches of the scene.
@@ -50,11 +52,11 @@ class Untrained:
         from xrs.learning.loop import Settings
         from xrs.nets import get_network
 
-        card = Card(network=self.network, task=self.task, images=self.images, margin=self.margin)
-        module = get_network(self.network).build(card.bands, card.ratios, seed=settings["seed"])
+        card = self.card(psf)
+        module = get_network(self.network).build(card.bands, card.ratios, seed=settings["seed"], **card.config)
         pairs = (
             wald(drawn, self.roles, guide_psf),
-            consistency(drawn, self.roles, self.roles[-1], psf, self.margin * card.ratios[-1]),
+            consistency(drawn, self.roles, self.roles[-1], psf, card.margin * card.ratios[-1]),
         )
         return learned(module, card, pairs, Settings(batch_size=4, schedule="cosine", **settings))
 
@@ -62,7 +64,6 @@ class Untrained:
 def untrained(network: str, task: str, target: str, observed: Mapping[str, Observed]) -> Untrained:
     """A network that brings ``target`` to the finest grid by what is finer than it."""
     from xrs.nets import get_network
-    from xrs.nets.receptive import receptive_margin
 
     record = get_network(network)
     finer = sorted((one.ratio, name) for name, one in observed.items() if one.ratio < observed[target].ratio)
@@ -70,9 +71,7 @@ def untrained(network: str, task: str, target: str, observed: Mapping[str, Obser
     # A network of two images takes the finest one.
     roles = [*(roles[: record.images - 1] if record.images else roles), target]
     images = tuple(_spec(name, observed[name]) for name in roles)
-    bands, ratios = tuple(len(image.bands) for image in images), tuple(image.ratio for image in images)
-    margin = receptive_margin(record.build(bands, ratios), bands, ratios)
-    return Untrained(network, task, tuple(roles), images, margin)
+    return Untrained(network, task, tuple(roles), images)
 
 
 def zero_shot_passes(networks: Sequence[Untrained]) -> tuple[Pass, ...]:

@@ -116,7 +116,7 @@ class Model:
         """
         import torch
 
-        module = _network_of(self.card)
+        module = network_of(self.card)
         state = {name: torch.from_numpy(values.copy()) for name, values in self.weights().items()}
         try:
             module.load_state_dict(state)
@@ -127,6 +127,10 @@ class Model:
                 "correct 'network' or 'config' of the card",
             ) from error
         return module
+
+    def with_card(self, card: Card) -> Model:
+        """The same weights with another card; its hash of them must be this card's."""
+        return Model(replace(card, sha256=self.card.sha256), self.source, self._weights)
 
     def save(self, path: str | os.PathLike[str]) -> Model:
         """Write card and weights to one safetensors file; returns the model of that file.
@@ -206,7 +210,7 @@ def list_models() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _network_of(card: Card) -> torch.nn.Module:
+def network_of(card: Card) -> torch.nn.Module:
     """The network of a card, with fresh weights."""
     from xrs.nets import get_network
 

@@ -11,6 +11,16 @@ The working grid is *s* times coarser than the finest, *s* being the smallest pr
 a working pixel on top of each other as bands, so nothing of the fine images is lost, and each convolution costs s²
 times less than on the fine grid. Values are reflectance, as the model's scale makes them.
 
+With ``window`` above 0 the network starts from a local regression on the finest bands instead of interpolation, led
+back to the observed bands, and adds its details to that; the sum is led back again::
+
+    start  = P(regression in a window of the coarse target on fine, seen coarsely)
+    x      = relu(conv(concat(unshuffle(fine), unshuffle(start), coarse images on the working grid)))
+    result = P(start + shuffle(conv(x)))
+
+where P is Landweber's iteration through the point spread ``psf``. What the scene itself tells, in closed form, need not
+be learned; the weights that are left serve other scenes better.
+
 Our own design, experimental; not published. Its parts are: sub-pixel convolution (Shi et al. 2016,
 10.1109/CVPR.2016.207) and residual blocks without normalisation that add to the interpolated target (as DSen2).
 """
@@ -18,6 +28,8 @@ Our own design, experimental; not published. Its parts are: sub-pixel convolutio
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +37,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from xrs.errors import ParameterError
 from xrs.nets._blocks import Chain, ResidualBlock, conv, he_uniform, upsampled
+from xrs.nets._regression import LocalRegression, PointSpread
 from xrs.nets.base import Network
 from xrs.reference import Reference
 
@@ -45,6 +58,13 @@ class LightNet(nn.Module):
         ratios, 1 for the fine grid itself: some percent more exact, several times slower.
     dropout : float
         Share of channels dropped after each block of the later half, for uncertainty.
+    window : int
+        Side, in coarsest pixels, of the window of the local regression; odd. 0 starts from interpolation.
+    projections : int
+        Steps of the iteration P; only with a window.
+    psf : sequence of float, optional
+        Point spread from the finest grid to the target's, (tap,) or (band, tap); the block mean if not given. Training
+        and the verbs fill it in.
     seed : int
         Of the weights (He-uniform, those of the last layer a hundredth of it; biases zero).
 
@@ -63,6 +83,9 @@ class LightNet(nn.Module):
         features: int = 32,
         blocks: int = 2,
         step: int = 0,
+        window: int = 0,
+        projections: int = 3,
+        psf: Sequence[Any] | None = None,
         dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -71,7 +94,11 @@ class LightNet(nn.Module):
         self.step = step or _smallest_prime(math.gcd(*ratios[1:]))
         if any(ratio % self.step for ratio in ratios[1:]):
             raise ParameterError(f"step={step} with ratios {ratios}", "a divisor of every ratio but the first")
-        self.head = conv(bands[0] * self.step**2 + sum(bands[1:]), features)
+        self.regression = LocalRegression(bands[0], bands[-1], window, ratios[-1]) if window else None
+        self.spread = PointSpread(psf, bands[-1], ratios[-1])
+        self.projections = projections if window else 0
+        fine = bands[0] + (bands[-1] if window else 0)
+        self.head = conv(fine * self.step**2 + sum(bands[1:]), features)
         self.body = Chain(*(ResidualBlock(features) for _ in range(blocks)), dropout=dropout)
         self.tail = conv(features, bands[-1] * self.step**2)
         he_uniform(self, seed)
@@ -82,15 +109,25 @@ class LightNet(nn.Module):
 
     def forward(self, fine: Tensor, *coarse: Tensor, thinned: int | None = None) -> Tensor:
         """The last image's bands (N, band, y, x) on the grid of the first, by the whole or a thinned network."""
-        return upsampled(coarse[-1], self.ratios[-1]) + self.details(fine, *coarse, thinned=thinned)
-
-    def details(self, fine: Tensor, *coarse: Tensor, thinned: int | None = None) -> Tensor:
-        """What is added to the interpolated bands (N, band, y, x)."""
+        start = self._start(fine, coarse[-1])
         images = [pixel_unshuffle(fine, self.step)]
+        if self.regression is not None:
+            images.append(pixel_unshuffle(start, self.step))
         for image, ratio in zip(coarse, self.ratios[1:], strict=True):
             images.append(upsampled(image, ratio // self.step))
-        x = torch.relu(self.head(torch.cat(images, dim=1)))
-        return pixel_shuffle(self.tail(self.body(x, thinned)), self.step)
+        details = self.tail(self.body(torch.relu(self.head(torch.cat(images, dim=1))), thinned))
+        return self._projected(start + pixel_shuffle(details, self.step), coarse[-1])
+
+    def _start(self, fine: Tensor, target: Tensor) -> Tensor:
+        if self.regression is None:
+            return upsampled(target, self.ratios[-1])
+        with torch.autocast(fine.device.type, enabled=False):
+            fitted = self.regression(fine, self.spread.guides(fine), target)
+        return self._projected(fitted, target)
+
+    def _projected(self, result: Tensor, target: Tensor) -> Tensor:
+        with torch.autocast(result.device.type, enabled=False):
+            return self.spread.corrected(result, target, self.projections)
 
 
 def _smallest_prime(number: int) -> int:
@@ -108,6 +145,6 @@ NETWORK = Network(
         "super-resolution using an efficient sub-pixel convolutional neural network, CVPR, 1874-1883",
         "10.1109/CVPR.2016.207",
     ),
-    config={"features": 32, "blocks": 2, "step": 0, "dropout": 0.0},
+    config={"features": 32, "blocks": 2, "step": 0, "window": 0, "projections": 3, "psf": None, "dropout": 0.0},
     differs="Own design, experimental.",
 )

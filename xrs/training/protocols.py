@@ -14,7 +14,7 @@ from xrs.kernels.types import Float64
 from xrs.operators.observe import degrade
 from xrs.sensors import Sensor, psf_of
 
-__all__ = ["PROTOCOLS", "Images", "Pairs", "consistency", "make_pairs", "wald"]
+__all__ = ["PROTOCOLS", "Images", "Pairs", "consistency", "make_pairs", "taps_of", "wald"]
 
 #: Names that ``train`` takes, and the pairs each is made of.
 PROTOCOLS = {"wald": ("wald",), "consistency": ("consistency",), "both": ("wald", "consistency")}
@@ -109,10 +109,15 @@ def consistency(images: Images, sensor: str | Sensor | None, psf: Any) -> Pairs:
 
     It binds what the coarse bands tell and leaves finer detail to the network: use it beside Wald's protocol.
     """
+    taps = taps_of(images, sensor, psf)
+    return Pairs(images, images.arrays[-1], 1, taps, reach_of(taps, images.ratio))
+
+
+def taps_of(images: Images, sensor: str | Sensor | None, psf: Any) -> Float64:
+    """Point spread (band, tap) from the finest grid to that of the coarsest image, for the bands of the latter."""
     coarsest = images.arrays[-1]
     keys: list[Any] = band_keys(coarsest) if "band" in coarsest.coords else [None] * coarsest.sizes["band"]
-    taps = psf_of(sensor, keys, images.ratio, psf)
-    return Pairs(images, coarsest, 1, taps, reach_of(taps, images.ratio))
+    return psf_of(sensor, keys, images.ratio, psf)
 
 
 def make_pairs(protocol: str, images: Images, sensor: str | Sensor | None, psf: Any) -> tuple[Pairs, ...]:
