@@ -1,6 +1,6 @@
 """What a cube is: its layout, bands, grid and metadata. Knows neither Dask nor torch."""
 
-from xrs.cube.bands import assign_bands, band_keys, find_band, find_bands, is_flag, wavelengths
+from xrs.cube.bands import ancillaries, assign_bands, band_keys, find_band, find_bands, is_flag, wavelengths
 from xrs.cube.grid import (
     Nesting,
     assign_geobox,
@@ -28,6 +28,7 @@ __all__ = [
     "DIMS",
     "REFLECTANCE_ATTRS",
     "Nesting",
+    "ancillaries",
     "assign_bands",
     "assign_geobox",
     "band_keys",

@@ -10,7 +10,17 @@ import xarray as xr
 
 from xrs.errors import BandNotFoundError, LayoutError
 
-__all__ = ["BAND_COORDS", "assign_bands", "band_keys", "find_band", "find_bands", "is_flag", "wavelengths"]
+__all__ = [
+    "BAND_COORDS",
+    "ancillaries",
+    "assign_bands",
+    "band_keys",
+    "band_variables",
+    "find_band",
+    "find_bands",
+    "is_flag",
+    "wavelengths",
+]
 
 #: What stands beside a band's key, and its type; lengths in nm.
 BAND_COORDS: Mapping[str, str] = {"common_name": "str", "wavelength": "float64", "fwhm": "float64"}
@@ -22,7 +32,7 @@ def band_keys(cube: xr.DataArray | xr.Dataset) -> list[str]:
     Parameters
     ----------
     cube : xarray.DataArray or xarray.Dataset
-        Of a Dataset, variables with dims ``y`` and ``x`` are bands, but for flags.
+        Of a Dataset, variables with dims ``y`` and ``x`` are bands, but for flags and what :func:`ancillaries` gives.
 
     Returns
     -------
@@ -34,7 +44,7 @@ def band_keys(cube: xr.DataArray | xr.Dataset) -> list[str]:
         If a DataArray has no coordinate ``band``.
     """
     if isinstance(cube, xr.Dataset):
-        return [str(k) for k, v in cube.data_vars.items() if {"y", "x"} <= set(v.dims) and not is_flag(v)]
+        return list(band_variables(cube))
     if "band" not in cube.coords:
         raise LayoutError(
             f"found no coordinate 'band' (dims {tuple(map(str, cube.dims))})",
@@ -47,6 +57,50 @@ def band_keys(cube: xr.DataArray | xr.Dataset) -> list[str]:
 def is_flag(variable: xr.DataArray) -> bool:
     """Whether a variable holds flags, such as a quality layer, by CF's attributes; it is no band then."""
     return "flag_values" in variable.attrs or "flag_masks" in variable.attrs
+
+
+def ancillaries(cube: xr.Dataset, kind: str | None = None) -> xr.Dataset:
+    """Variables that tell of others: those that a variable names in CF's ``ancillary_variables``. They are no bands.
+
+    Parameters
+    ----------
+    cube : xarray.Dataset
+    kind : str, optional
+        Only those named ``<band>_<kind>``, under the names of their bands, so that they are a cube like that of the
+        bands: ``"std"`` or ``"residual"``.
+
+    Returns
+    -------
+    xarray.Dataset
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> grid = {"y": [1.5, 0.5], "x": [0.5, 1.5]}
+    >>> ds = xr.Dataset({n: (("y", "x"), np.zeros((2, 2))) for n in ("B11", "B11_std")}, grid)
+    >>> ds["B11"].attrs["ancillary_variables"] = "B11_std"
+    >>> band_keys(ds), list(ancillaries(ds)), list(ancillaries(ds, "std"))
+    (['B11'], ['B11_std'], ['B11'])
+    """
+    owners = {
+        name: str(key)
+        for key, variable in cube.data_vars.items()
+        for name in str(variable.attrs.get("ancillary_variables", "")).split()
+        if name in cube.data_vars
+    }
+    if kind is None:
+        return cube[list(owners)]
+    named = {f"{key}_{kind}": key for key in owners.values()}
+    found = cube[[name for name in owners if name in named]]
+    return found.rename({name: named[str(name)] for name in found.data_vars})
+
+
+def band_variables(cube: xr.Dataset) -> dict[str, xr.DataArray]:
+    """The variables of a Dataset that are bands, by key."""
+    told = {name for v in cube.data_vars.values() for name in str(v.attrs.get("ancillary_variables", "")).split()}
+    return {
+        str(k): v for k, v in cube.data_vars.items() if {"y", "x"} <= set(v.dims) and not is_flag(v) and k not in told
+    }
 
 
 def find_band(cube: xr.DataArray | xr.Dataset, query: str | float) -> str:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
-from xrs.cube.bands import BAND_COORDS, is_flag
+from xrs.cube.bands import BAND_COORDS, band_variables
 from xrs.errors import LayoutError, RadiometryError, TimeAxisError
 
 __all__ = [
@@ -38,7 +38,8 @@ def to_array(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
     cube : xarray.DataArray or xarray.Dataset
         A DataArray with ``y`` and ``x`` and, if it has them, ``time`` and ``band``; or a Dataset
         with a variable for each band, or with a single one that has dim ``band``. Variables without
-        ``y`` and ``x`` and those with CF flags (quality layers) are left out.
+        ``y`` and ``x``, those with CF flags (quality layers) and those that another names as
+        ancillary (standard deviations) are left out.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def to_array(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
             "an xarray.DataArray with dims (time, band, y, x) or a Dataset with a variable for each band",
             "wrap the values in xarray.DataArray with coordinates y and x",
         )
-    bands = {str(k): v for k, v in cube.data_vars.items() if {"y", "x"} <= set(v.dims) and not is_flag(v)}
+    bands = band_variables(cube)
     if not bands:
         raise LayoutError(
             f"found a Dataset whose variables {list(map(str, cube.data_vars))} have no dims y and x",
@@ -136,7 +137,7 @@ def check_reflectance(cube: xr.DataArray | xr.Dataset) -> None:
     RadiometryError
         If values are integers, or in memory with a median above 20.
     """
-    arrays = [cube] if isinstance(cube, xr.DataArray) else [v for v in cube.data_vars.values() if not is_flag(v)]
+    arrays = [cube] if isinstance(cube, xr.DataArray) else list(band_variables(cube).values())
     for array in arrays:
         name = array.name or "the cube"
         remedy = "apply the product's scale and offset first, e.g. da.astype('float32') * 1e-4"
@@ -209,7 +210,10 @@ def _only_variable(variables: dict[str, xr.DataArray]) -> xr.DataArray:
             "a variable for each band, or a single one with dim 'band'",
             "select one: ds['<name>']",
         )
-    return next(iter(variables.values()))
+    only = next(iter(variables.values())).copy(deep=False)
+    # The variables it names stay behind.
+    only.attrs.pop("ancillary_variables", None)
+    return only
 
 
 def _band_coords(bands: dict[str, xr.DataArray]) -> dict[str, xr.Variable]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import xarray as xr
 
@@ -12,6 +12,7 @@ from xrs.errors import LayoutError
 from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
 from xrs.operators._refine import injection, refine
+from xrs.operators._uncertainty import residual, with_ancillaries, with_ancillary, with_spread
 from xrs.sensors import Sensor, psf_of
 
 __all__ = ["pansharpen"]
@@ -19,6 +20,7 @@ __all__ = ["pansharpen"]
 Cube = TypeVar("Cube", xr.DataArray, xr.Dataset)
 
 
+@overload
 def pansharpen(
     ms: Cube,
     pan: xr.DataArray | xr.Dataset,
@@ -27,8 +29,36 @@ def pansharpen(
     sensor: str | Sensor | None = None,
     psf: Any = "mtf",
     inject: str | Method | Mapping[str, Any] | None = None,
+    uncertainty: Literal[False] = False,
     **params: Any,
-) -> Cube:
+) -> Cube: ...
+
+
+@overload
+def pansharpen(
+    ms: xr.DataArray | xr.Dataset,
+    pan: xr.DataArray | xr.Dataset,
+    method: str | Method = "mtf_glp_hpm",
+    *,
+    sensor: str | Sensor | None = None,
+    psf: Any = "mtf",
+    inject: str | Method | Mapping[str, Any] | None = None,
+    uncertainty: Literal[True],
+    **params: Any,
+) -> xr.Dataset: ...
+
+
+def pansharpen(
+    ms: xr.DataArray | xr.Dataset,
+    pan: xr.DataArray | xr.Dataset,
+    method: str | Method = "mtf_glp_hpm",
+    *,
+    sensor: str | Sensor | None = None,
+    psf: Any = "mtf",
+    inject: str | Method | Mapping[str, Any] | None = None,
+    uncertainty: bool = False,
+    **params: Any,
+) -> xr.DataArray | xr.Dataset:
     """Bring a multispectral cube to the grid of a panchromatic band.
 
     Parameters
@@ -49,14 +79,20 @@ def pansharpen(
         A method of ``xrs.list_methods("refine")`` that improves the result, with ``"ssr"`` what spectral
         super-resolution reads from the pan; or a mapping with ``method`` and its parameters. It learns from the scene
         when the result is computed, each date by itself.
+    uncertainty : bool
+        Whether to tell of errors beside the bands; see :func:`xrs.sharpen`. For a Dataset the result has a variable
+        ``<band>_std`` (networks) or ``<band>_residual`` (other methods) more for each band. For a DataArray it is a
+        Dataset with two variables: the cube by its name, or ``fused``, and likewise ``<name>_std``, both with dim
+        ``band`` if the cube has it.
     **params
         Parameters of the method.
 
     Returns
     -------
     xarray.DataArray or xarray.Dataset
-        As ``ms``: float32, the bands of ``ms``, the grid of ``pan``; lazy if any input is. A pixel is
-        NaN where the pan or the coarse pixel over it is missing (for methods that mix bands: any band).
+        As ``ms`` (with ``uncertainty`` a Dataset): float32, the bands of ``ms``, the grid of ``pan``; lazy if any
+        input is. A pixel is NaN where the pan or the coarse pixel over it is missing (for methods that mix bands: any
+        band).
 
     Raises
     ------
@@ -65,7 +101,8 @@ def pansharpen(
     RadiometryError
         If a cube holds integers.
     ModelCardError
-        If a network's model was made for other bands, wavelengths or another ratio.
+        If a network's model was made for other bands, wavelengths or another ratio, or knows nothing of its errors and
+        ``uncertainty`` is asked for.
     MethodNotFoundError, ParameterError, TimeAxisError, LayoutError
         For an unknown method, a bad parameter, dates that differ, or a pan with several bands.
 
@@ -97,20 +134,40 @@ def pansharpen(
         seen = {"pan": observed(fine, 1), "ms": observed(coarse, nesting.ratio)}
         binding = record.bind(seen, ("ms",), **params)
     taps = pan_psf(sensor, keys, nesting.ratio, psf)
+    spread = uncertainty and record.needs_model
     data = fuse(
         record,
         {"ms": coarse, "pan": fine},
         {"ms": 1, "pan": nesting.ratio},
-        binding,
-        carriers=("ms",),
+        with_spread(binding, inject) if spread else binding,
+        carriers=("ms",) * (1 + spread),
         factor=nesting.ratio,
         spatial_params={"psf": taps, "guide_psf": {"ms": taps}},
     )
     if inject is not None:
         data = refine(injection(inject), data, with_all_dims(fine).data, with_all_dims(coarse).data, taps["ms"])
         params = params | {"inject": inject}
-    result = label(data, coarse, nesting.fine, method=record, family="pansharpen", params=params)
+
+    def labelled(values: Any) -> xr.DataArray:
+        return label(values, coarse, nesting.fine, method=record, family="pansharpen", params=params)
+
+    count = len(keys)
+    result = labelled(data[:, :count])
+    if spread:
+        return _told(ms, result, labelled(data[:, count:]), "std")
+    if uncertainty:
+        return _told(ms, result, labelled(residual(data, with_all_dims(coarse).data, taps["ms"])), "residual")
     return to_dataset(result) if isinstance(ms, xr.Dataset) else result
+
+
+def _told(ms: xr.DataArray | xr.Dataset, result: xr.DataArray, beside: xr.DataArray, kind: str) -> xr.Dataset:
+    """A result with what is known of its errors."""
+    if isinstance(ms, xr.Dataset):
+        return with_ancillaries(to_dataset(result), to_dataset(beside), kind)
+    name = str(result.name or "fused")
+    cube = result.to_dataset(name=name)
+    cube.attrs = dict(result.attrs)
+    return with_ancillary(cube, name, beside, kind)
 
 
 def pan_psf(sensor: str | Sensor | None, keys: list[Any], ratio: int, psf: Any) -> dict[str, Any]:
