@@ -105,7 +105,9 @@ def _widened(taps: Tensor, image: Tensor, ratio: int) -> Tensor:
 
 def _mirror_index(size: int, taps: int, ratio: int, device: torch.device) -> Tensor:
     margin = (taps - ratio) // 2
-    index = torch.arange(-margin, size + margin, device=device) % (2 * size)
+    # As a tensor: ONNX has no remainder by a size that is known only when the program runs.
+    period = torch.full((), 2 * size, device=device)
+    index = torch.arange(-margin, size + margin, device=device) % period
     return torch.minimum(index, 2 * size - 1 - index)
 
 
