@@ -48,9 +48,22 @@ def prepare(cube: xr.DataArray | xr.Dataset, title: str | None) -> tuple[xr.Data
         check_time(dataset)
     for name, variable in dataset.data_vars.items():
         _check_variable(str(name), variable)
-    held = _on_grid(dataset, geobox)
+    held = _on_grid(_without_dangling(dataset), geobox)
     held.attrs = _global_attrs(cube, dataset, title)
     return held, geobox
+
+
+def _without_dangling(dataset: xr.Dataset) -> xr.Dataset:
+    """Let no variable name an ancillary one that is not there."""
+    changed = {}
+    for name, variable in dataset.data_vars.items():
+        named = str(variable.attrs.get("ancillary_variables", "")).split()
+        there = " ".join(one for one in named if one in dataset.data_vars)
+        if named != there.split():
+            changed[name] = variable.copy(deep=False)
+            changed[name].attrs = {k: v for k, v in variable.attrs.items() if k != "ancillary_variables"}
+            changed[name].attrs |= {"ancillary_variables": there} if there else {}
+    return dataset.assign(changed)
 
 
 def _on_grid(dataset: xr.Dataset, geobox: GeoBox) -> xr.Dataset:

@@ -217,7 +217,7 @@ def open_product(url: str | Path | Store, *, level: int = 0) -> xr.Dataset:
     if not 0 <= level < levels:
         raise ParameterError(f"level={level}", f"0 to {levels - 1}", "level=0 is the full resolution")
     found = xr.open_zarr(store, group=str(level), chunks=None, consolidated=False, decode_coords="all", zarr_format=3)
-    return _lazy_cube(found, root[str(level)], array_token([place, level, _store.version_of(store)]))
+    return _lazy_cube(_with_ancillaries(found), root[str(level)], array_token([place, level, _store.version_of(store)]))
 
 
 def product_status(url: str | Path | Store) -> ProductStatus:
@@ -231,6 +231,9 @@ def product_status(url: str | Path | Store) -> ProductStatus:
         return ProductStatus(state.kind, 0, 0)
     return ProductStatus(state.kind, state.journal.regions, len(_journal.finished(store) - {_SKELETON}))
 
+
+#: CF's name for what a variable says of others that tell of it.
+_ANCILLARY = "ancillary_variables"
 
 #: Recorded once the metadata of all arrays are written, before any region.
 _SKELETON = "skeleton"
@@ -396,6 +399,14 @@ def _naming_full_disk(place: str) -> Iterator[None]:
             "room for the whole product",
             "free some space and repeat the call: it goes on from the regions that are written",
         ) from error
+
+
+def _with_ancillaries(found: xr.Dataset) -> xr.Dataset:
+    """Standard deviations and the like as variables, which a band names; xarray takes them for coordinates."""
+    named = {n: v.encoding.pop(_ANCILLARY) for n, v in found.data_vars.items() if _ANCILLARY in v.encoding}
+    beside = [name for names in named.values() for name in names.split()]
+    restored = {n: found[n].assign_attrs({_ANCILLARY: names}) for n, names in named.items()}
+    return found.assign(restored).reset_coords(beside)
 
 
 def _lazy_cube(found: xr.Dataset, group: zarr.Group, token: str) -> xr.Dataset:
