@@ -2,22 +2,27 @@
 
 from xrs.quality.catalogue import METRICS, Metric, list_metrics
 from xrs.quality.distance import error_by_distance
+from xrs.quality.intervals import ause, coverage, ence, interval_width, sparsification
 from xrs.quality.no_reference import consistency, d_lambda, d_lambda_k, d_s, evaluate_fullres, hqnr, qnr
 from xrs.quality.reference import cc, ergas, evaluate, psnr, q2n, rmse, rmse_global, sam, scc, sre, ssim, uiqi
 
 __all__ = [
     "METRICS",
     "Metric",
+    "ause",
     "cc",
     "consistency",
+    "coverage",
     "d_lambda",
     "d_lambda_k",
     "d_s",
+    "ence",
     "ergas",
     "error_by_distance",
     "evaluate",
     "evaluate_fullres",
     "hqnr",
+    "interval_width",
     "list_metrics",
     "psnr",
     "q2n",
@@ -26,6 +31,7 @@ __all__ = [
     "rmse_global",
     "sam",
     "scc",
+    "sparsification",
     "sre",
     "ssim",
     "uiqi",
