@@ -91,7 +91,7 @@ class LocalRegression(nn.Module):
         self.window, self.ratio = window, ratio
         self.prior = nn.Parameter(torch.zeros(bands, guides))
         # Values are about one; contrasts of a hundredth count.
-        self.log_ridge = nn.Parameter(torch.tensor(math.log(1e-4)))
+        self.log_ridge = nn.Parameter(torch.full((1,), math.log(1e-4)))
 
     def forward(self, fine: Tensor, seen: Tensor, coarse: Tensor) -> Tensor:
         """The regression's result (N, band, y, x).
