@@ -131,7 +131,8 @@ def sparsification(mean: Cube, std: Cube, truth: Cube, *, steps: int = 20) -> xr
 def ause(mean: Cube, std: Cube, truth: Cube, *, steps: int = 20) -> xr.DataArray:
     """Area between the curves of :func:`sparsification`, each over its RMSE of all pixels; 0 is ideal.
 
-    Where the standard deviation tells nothing the area is that over the oracle's curve: 0.57 of normal errors. See :func:`sparsification` for parameters and errors.
+    Where the standard deviation tells nothing the area is that over the oracle's curve: 0.57 of normal errors. See
+    :func:`sparsification` for parameters and errors.
 
     Returns
     -------
