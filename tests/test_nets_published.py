@@ -15,8 +15,10 @@ from skimage.transform import resize
 from torch import Tensor, nn
 
 from xrs.errors import ParameterError
+from xrs.kernels import gaussian_taps
 from xrs.nets import get_network
 from xrs.nets._blocks import he_uniform, upsampled
+from xrs.nets.light import LightNet
 from xrs.nets.ssrpnet import PIP, ExpansionNet, SSRInjection, SSRPNet
 from xrs.nets.tfnet import TFNet
 
@@ -161,6 +163,27 @@ def test_pannet_sees_only_details() -> None:
     pan, ms = scene(((1, 4), (1, 4)), 5, 6)
     with torch.inference_mode():
         torch.testing.assert_close(module(pan + 3, ms + 3), module(pan, ms) + 3, rtol=0, atol=1e-5)
+
+
+def test_modulated_start_is_exact_where_bands_are_shares_of_the_pan() -> None:
+    pan = 0.2 + torch.rand(1, 1, 48, 64, generator=torch.Generator().manual_seed(2))
+    truth = pan * torch.tensor([0.3, 1.0, 2.5])[None, :, None, None]
+    module = LightNet((1, 3), (1, 4), modulated=True, psf=gaussian_taps(0.3, 4).tolist())
+    with torch.no_grad():
+        module.tail.weight.zero_()
+        found = module(pan, module.spread.seen(truth))
+    torch.testing.assert_close(found, truth, rtol=1e-4, atol=0)
+
+
+def test_modulated_start_of_a_dark_pan_is_finite() -> None:
+    module = LightNet((1, 3), (1, 4), modulated=True)
+    with torch.no_grad():
+        assert module(torch.zeros(1, 1, 16, 16), torch.rand(1, 3, 4, 4)).isfinite().all()
+
+
+def test_light_network_has_one_start() -> None:
+    with pytest.raises(ParameterError, match="one start"):
+        get_network("light").build((1, 3), (1, 4), window=3, modulated=True)
 
 
 def test_light_network_without_details_interpolates() -> None:

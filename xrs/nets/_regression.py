@@ -19,7 +19,10 @@ from xrs.kernels.psf import box_taps
 from xrs.nets._blocks import upsampled
 from xrs.sensors.torch_forward import decimate, decimate_adjoint
 
-__all__ = ["LocalRegression", "PointSpread"]
+__all__ = ["LocalRegression", "PointSpread", "modulation"]
+
+#: Darker than this share of the mean, a guide tells no ratio.
+_DARK = 0.01
 
 
 class PointSpread(nn.Module):
@@ -132,6 +135,25 @@ class LocalRegression(nn.Module):
     def _mean(self, image: Tensor) -> Tensor:
         """Of the window, or what of it is inside the image."""
         return avg_pool2d(image, self.window, stride=1, padding=self.window // 2, count_include_pad=False)
+
+
+def modulation(fine: Tensor, seen: Tensor, coarse: Tensor, ratio: int) -> Tensor:
+    """``up(coarse) I / up(I seen coarsely)`` with ``I`` the mean of the fine bands: smoothing-filter modulation.
+
+    Liu 2000, 10.1080/014311600750037499
+
+    Parameters
+    ----------
+    fine : Tensor (N, guide, y, x)
+        Values are about one, as the model's scale makes them.
+    seen : Tensor (N, guide, y / ratio, x / ratio)
+        The fine bands on the coarse grid.
+    coarse : Tensor (N, band, y / ratio, x / ratio)
+    ratio : int
+    """
+    sharp = fine.mean(dim=1, keepdim=True)
+    blurred = upsampled(seen.mean(dim=1, keepdim=True), ratio, "bicubic")
+    return upsampled(coarse, ratio, "bicubic") * (sharp.clamp_min(_DARK) / blurred.clamp_min(_DARK))
 
 
 def _combined(weights: Sequence[Tensor], image: Tensor) -> Tensor:

@@ -18,7 +18,9 @@ back to the observed bands, and adds its details to that; the sum is led back ag
     x      = relu(conv(concat(unshuffle(fine), unshuffle(start), coarse images on the working grid)))
     result = P(start + shuffle(conv(x)))
 
-where P is Landweber's iteration through the point spread ``psf``. What the scene itself tells, in closed form, need not
+where P is Landweber's iteration through the point spread ``psf``. With ``modulated`` the start is instead the
+interpolated target times the ratio of the finest bands' mean to what the coarse grid shows of it, led back likewise:
+better for a pan, whose relation to the bands a window fits badly. What the scene itself tells, in closed form, need not
 be learned; the weights that are left serve other scenes better.
 
 Our own design, experimental; not published. Its parts are: sub-pixel convolution (Shi et al. 2016,
@@ -37,7 +39,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from xrs.errors import ParameterError
 from xrs.nets._blocks import Chain, ResidualBlock, conv, he_uniform, upsampled
-from xrs.nets._regression import LocalRegression, PointSpread
+from xrs.nets._regression import LocalRegression, PointSpread, modulation
 from xrs.nets.base import Network
 from xrs.reference import Reference
 
@@ -60,8 +62,10 @@ class LightNet(nn.Module):
         Share of channels dropped after each block of the later half, for uncertainty.
     window : int
         Side, in coarsest pixels, of the window of the local regression; odd. 0 starts from interpolation.
+    modulated : bool
+        Start from smoothing-filter modulation by the mean of the finest bands; only without a window.
     projections : int
-        Steps of the iteration P; only with a window.
+        Steps of the iteration P; only with a window or modulated.
     psf : sequence of float, optional
         Point spread from the finest grid to the target's, (tap,) or (band, tap); the block mean if not given. Training
         and the verbs fill it in.
@@ -84,6 +88,7 @@ class LightNet(nn.Module):
         blocks: int = 2,
         step: int = 0,
         window: int = 0,
+        modulated: bool = False,
         projections: int = 3,
         psf: Sequence[Any] | None = None,
         dropout: float = 0.0,
@@ -94,10 +99,13 @@ class LightNet(nn.Module):
         self.step = step or _smallest_prime(math.gcd(*ratios[1:]))
         if any(ratio % self.step for ratio in ratios[1:]):
             raise ParameterError(f"step={step} with ratios {ratios}", "a divisor of every ratio but the first")
+        if window and modulated:
+            raise ParameterError(f"window={window} with modulated=True", "one start or the other")
         self.regression = LocalRegression(bands[0], bands[-1], window, ratios[-1]) if window else None
+        self.is_guided = bool(window) or modulated
         self.spread = PointSpread(psf, bands[-1], ratios[-1])
-        self.projections = projections if window else 0
-        fine = bands[0] + (bands[-1] if window else 0)
+        self.projections = projections if self.is_guided else 0
+        fine = bands[0] + (bands[-1] if self.is_guided else 0)
         self.head = conv(fine * self.step**2 + sum(bands[1:]), features)
         self.body = Chain(*(ResidualBlock(features) for _ in range(blocks)), dropout=dropout)
         self.tail = conv(features, bands[-1] * self.step**2)
@@ -111,7 +119,7 @@ class LightNet(nn.Module):
         """The last image's bands (N, band, y, x) on the grid of the first, by the whole or a thinned network."""
         start = self._start(fine, coarse[-1])
         images = [pixel_unshuffle(fine, self.step)]
-        if self.regression is not None:
+        if self.is_guided:
             images.append(pixel_unshuffle(start, self.step))
         for image, ratio in zip(coarse, self.ratios[1:], strict=True):
             images.append(upsampled(image, ratio // self.step))
@@ -119,11 +127,15 @@ class LightNet(nn.Module):
         return self._projected(start + pixel_shuffle(details, self.step), coarse[-1])
 
     def _start(self, fine: Tensor, target: Tensor) -> Tensor:
-        if self.regression is None:
+        if not self.is_guided:
             return upsampled(target, self.ratios[-1])
         with torch.autocast(fine.device.type, enabled=False):
-            fitted = self.regression(fine, self.spread.guides(fine), target)
-        return self._projected(fitted, target)
+            seen = self.spread.guides(fine)
+            if self.regression is None:
+                guided = modulation(fine, seen, target, self.ratios[-1])
+            else:
+                guided = self.regression(fine, seen, target)
+        return self._projected(guided, target)
 
     def _projected(self, result: Tensor, target: Tensor) -> Tensor:
         with torch.autocast(result.device.type, enabled=False):
@@ -145,6 +157,15 @@ NETWORK = Network(
         "super-resolution using an efficient sub-pixel convolutional neural network, CVPR, 1874-1883",
         "10.1109/CVPR.2016.207",
     ),
-    config={"features": 32, "blocks": 2, "step": 0, "window": 0, "projections": 3, "psf": None, "dropout": 0.0},
+    config={
+        "features": 32,
+        "blocks": 2,
+        "step": 0,
+        "window": 0,
+        "modulated": False,
+        "projections": 3,
+        "psf": None,
+        "dropout": 0.0,
+    },
     differs="Own design, experimental.",
 )
