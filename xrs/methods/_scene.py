@@ -112,18 +112,14 @@ class Pairs:
     ratio: int = 1
 
 
-def consistency(patches: Sequence[Patch], inputs: Sequence[str], target: str, taps: Float64, margin: int) -> Pairs:
-    """Pairs whose result, seen through ``taps``, must give the coarse observation back.
-
-    ``margin`` is how many fine pixels around one the network sees.
-    """
+def consistency(patches: Sequence[Patch], inputs: Sequence[str], target: str, taps: Float64) -> Pairs:
+    """Pairs whose result, seen through ``taps``, must give the coarse observation back."""
     ratio = _side(patches, inputs[0]) // _side(patches, target)
     images = [_stacked(patches, role) for role in inputs]
     values, mask = _stacked(patches, target)
     for _, seen in images:
         mask &= _whole_blocks(seen, seen.shape[-1] // mask.shape[-1])[:, None]
-    cut = reach_of(taps, ratio) - (-margin // ratio)
-    return Pairs(tuple(image for image, _ in images), values, _inner(mask, cut), taps, ratio)
+    return Pairs(tuple(image for image, _ in images), values, _inner(mask, reach_of(taps, ratio)), taps, ratio)
 
 
 def wald(patches: Sequence[Patch], roles: Sequence[str], psf: Mapping[str, Float64]) -> Pairs:
@@ -151,10 +147,12 @@ def learned(module: nn.Module, card: Card, pairs: Sequence[Pairs], settings: Set
     """
     import torch
 
-    from xrs.learning.loop import Term, fit
+    from xrs.learning.loop import Term
     from xrs.learning.losses import make_loss
     from xrs.learning.patches import Patches
+    from xrs.learning.stages import fit_stages
     from xrs.models import Model
+    from xrs.nets import get_network
 
     scale = _scale(pairs[0])
     terms = []
@@ -166,7 +164,8 @@ def learned(module: nn.Module, card: Card, pairs: Sequence[Pairs], settings: Set
         terms.append(
             Term(divided[: len(divided) - kept] if len(divided) > 1 else divided, divided[-kept:], taps, one.ratio)
         )
-    fit(module, terms, make_loss("l1"), settings, progress=False)
+    stages = get_network(card.network).stages
+    fit_stages(module, stages, terms, make_loss("l1"), settings, beside=lambda _: None, progress=False)
     return Model.from_module(module.cpu(), replace(card, scale=float(scale)))
 
 
@@ -207,8 +206,8 @@ class _Learn:
         if not drawn.patches:
             # One cloudy date must not stop the others.
             _LOG.warning(
-                "nothing learned of a date: no patch of %d coarsest pixels with at most %.0f%% missing (a smaller side= "
-                "may find one)",
+                "nothing learned of a date: no patch of %d coarsest pixels with at most %.0f%% missing; a smaller "
+                "side= may find one",
                 params["side"],
                 100 * _MOST_MISSING,
             )

@@ -56,7 +56,7 @@ class Untrained:
         module = get_network(self.network).build(card.bands, card.ratios, seed=settings["seed"], **card.config)
         pairs = (
             wald(drawn, self.roles, guide_psf),
-            consistency(drawn, self.roles, self.roles[-1], psf, card.margin * card.ratios[-1]),
+            consistency(drawn, self.roles, self.roles[-1], psf),
         )
         return learned(module, card, pairs, Settings(batch_size=4, schedule="cosine", **settings))
 

@@ -12,7 +12,23 @@ from xrs.reference import Reference
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Network", "check_layout"]
+__all__ = ["Network", "Stage", "check_layout"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a network's training.
+
+    Attributes
+    ----------
+    part : str
+        The submodule whose weights are trained; the others stay as they are.
+    protocol : {"wald", "consistency"}
+        What it learns from.
+    """
+
+    part: str
+    protocol: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,8 @@ class Network:
         The module's own parameters and their defaults.
     images : int
         How many images it takes at most; 0 for any number.
+    stages : tuple of Stage
+        How it is trained, if not all at once.
     differs : str
         Where it differs from its paper, if it does.
     """
@@ -48,6 +66,7 @@ class Network:
     reference: Reference
     config: Mapping[str, Any] = field(default_factory=dict)
     images: int = 0
+    stages: tuple[Stage, ...] = ()
     differs: str = ""
 
     def build(

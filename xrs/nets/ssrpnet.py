@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from xrs.nets._blocks import conv, he_uniform
-from xrs.nets.base import Network
+from xrs.nets.base import Network, Stage
 from xrs.nets.tfnet import TFNet
 from xrs.reference import Reference
 
@@ -230,6 +230,7 @@ NETWORKS = (
         reference=_REFERENCE,
         config={"features": 32, "residual": True, "skip": True},
         images=2,
+        stages=(Stage("initial", "wald"), Stage("injection", "consistency")),
         differs="The initial network is ResTFNet with strides that follow the ratio; each branch of the heads of "
         "sD and sSR has its own 1 x 1 convolution; the injection begins at the initial fusion; takes several fine "
         "bands too.",

@@ -15,6 +15,7 @@ from xrs.cube.metadata import to_json
 from xrs.errors import ParameterError
 from xrs.learning.loop import Epoch, Settings, Term, fit
 from xrs.learning.losses import Loss, laplace
+from xrs.learning.stages import fit_stages
 from xrs.models.weights import hash_of
 from xrs.nets import get_network
 from xrs.nets._discriminator import Discriminator
@@ -80,14 +81,15 @@ class Run:
     def _member(self, number: int, settings: Settings) -> tuple[Module, list[Epoch]]:
         record = get_network(self.network)
         module = record.build(self.images.bands, self.images.ratios, seed=settings.seed, **self.config)
-        history = fit(
+        history = fit_stages(
             module,
+            record.stages if self.made["protocol"] == "staged" else (),
             self.terms,
             self.loss,
             settings,
+            beside=lambda ending: self._beside((f".member{number}" if number else "") + ending),
             discriminator=self._discriminator(settings.seed) if self.adversarial_weight else None,
             adversarial_weight=self.adversarial_weight,
-            checkpoint=self._beside(f".member{number}" if number else ""),
             resume=self.resume,
             progress=self.progress,
             identity=self._identity(settings.seed),

@@ -17,7 +17,12 @@ from xrs.sensors import Sensor, psf_of
 __all__ = ["PROTOCOLS", "Images", "Pairs", "consistency", "make_pairs", "taps_of", "wald"]
 
 #: Names that ``train`` takes, and the pairs each is made of.
-PROTOCOLS = {"wald": ("wald",), "consistency": ("consistency",), "both": ("wald", "consistency")}
+PROTOCOLS = {
+    "wald": ("wald",),
+    "consistency": ("consistency",),
+    "both": ("wald", "consistency"),
+    "staged": ("wald", "consistency"),
+}
 
 
 @dataclass(frozen=True)

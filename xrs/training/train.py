@@ -46,7 +46,7 @@ def train(
     target: str | None = None,
     sensor: str | Sensor | None = None,
     psf: Any = "mtf",
-    protocol: str = "wald",
+    protocol: str | None = None,
     consistency_weight: float = 1.0,
     loss: str | Mapping[str, float] = "l1",
     patches: int = 500,
@@ -94,9 +94,11 @@ def train(
         The instrument; taken from the attribute ``platform`` if that names one.
     psf : {"mtf", "box", "gaussian_box"} or array (tap,)
         Point spread by the ratio, see :func:`xrs.sensors.psf_of`.
-    protocol : {"wald", "consistency", "both"}
+    protocol : {"wald", "consistency", "both", "staged"}, optional
         ``wald``: inputs degraded by the ratio, the target is the original. ``consistency``: inputs as they are;
-        the result, degraded, must give the coarse bands back. See :mod:`xrs.training.protocols`.
+        the result, degraded, must give the coarse bands back. ``both`` at once. ``staged``, of networks made for it
+        (``ssrpnet``): some weights by ``wald``, then the others by ``consistency``. If not given, ``staged`` for these
+        and ``wald`` for all others. See :mod:`xrs.training.protocols`.
     consistency_weight : float
         Weight of the second part of ``"both"``.
     loss : str or mapping of str to float
@@ -198,6 +200,7 @@ def train(
     measure = make_loss(pixel_loss)
     images, known = images_of(cube, pan, task, target)
     instrument = sensor or known
+    protocol = _protocol(network, protocol)
     plan = wanted(uncertainty, members, protocol)
     if uncertainty == "dropout":
         config = with_dropout(network, config)
@@ -215,7 +218,7 @@ def train(
             held_out=_share(held_out, plan),
             most_missing=most_missing,
             seed=seed,
-            widest=8 if plan is None else 2,
+            distinct=plan is not None,
         )
         for one in pairs
     ]
@@ -247,6 +250,13 @@ def train(
         created_by=f"xrs {package_version()}",
     )
     return Model.from_module(whole, card)
+
+
+def _protocol(network: str, protocol: str | None) -> str:
+    stages = get_network(network).stages
+    if protocol == "staged" and not stages:
+        raise ParameterError(f"protocol='staged' for the network {network!r}", "a network with stages, such as ssrpnet")
+    return protocol or ("staged" if stages else "wald")
 
 
 def _fresh(network: str, task: str, images: Images, seed: int, config: Mapping[str, Any]) -> torch.nn.Module:

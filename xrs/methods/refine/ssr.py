@@ -77,7 +77,7 @@ def _learn(
     images = tuple(ImageSpec(tuple(f"{role}{n}" for n in range(k))) for role, k in zip("xy", bands, strict=True))
     card = Card(network=_NETWORK, task="refine", images=images, margin=_margin())
     settings = Settings(epochs, batch_size=2, lr=rate, optimizer="adam", seed=seed, device=device)
-    pairs = [consistency(drawn, ("fine", "fused"), "coarse", psf, _margin())]
+    pairs = [consistency(drawn, ("fine", "fused"), "coarse", psf)]
     return {"model": learned(module, card, pairs, settings)}
 
 
@@ -94,10 +94,10 @@ METHOD = Method(
     ),
     passes=(scene_pass(_learn),),
     params=(
-        Param("epochs", 4, "passes over the patches", "1 or more", lambda n: isinstance(n, int) and n > 0),
+        Param("epochs", 7, "passes over the patches", "1 or more", lambda n: isinstance(n, int) and n > 0),
         Param("rate", 1e-3, "learning rate of Adam", "a number above 0", lambda value: value > 0),
         Param("psf", None, "separable point spread (band, tap) from the fine grid to the coarse one"),
-        *sampling(patches=32, side=32),
+        *sampling(patches=64, side=20),
         DEVICE,
     ),
     halo=halo,
