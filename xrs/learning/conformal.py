@@ -129,7 +129,7 @@ def _factor(scores: Float64, mask: NDArray[np.bool_], places: NDArray[np.int64],
     weights = _weights(mask, places)
     count = np.unique(places[mask.any(axis=(1, 2))]).size
     check_count(count, level)
-    allowed = (1 - level) * (count + 1) / count - 1 / count
+    allowed = max((1 - level) * (count + 1) / count - 1 / count, 0.0)
     order = np.argsort(scores[mask])
     # What lies above each score, were it the factor.
     above = 1.0 - np.cumsum(weights[mask][order])

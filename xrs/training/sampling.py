@@ -22,7 +22,7 @@ from xrs.kernels.types import Float32
 from xrs.learning.patches import Patches
 from xrs.training.protocols import Pairs
 
-__all__ = ["Places", "Spot", "draw_patches", "make_places"]
+__all__ = ["Places", "Spot", "draw_patches", "make_places", "read_patches"]
 
 #: Date, row and column of a patch's first pixel, in pixels of the coarsest input.
 Spot = tuple[int, int, int]
@@ -51,6 +51,8 @@ class Places:
     side : int
         Of a patch.
     held_out : ndarray of bool, (cell row, cell column)
+    distinct : bool
+        Whether held-out patches are the same or share no pixel.
     """
 
     rows: NDArray[np.int64]
@@ -58,6 +60,7 @@ class Places:
     dates: int
     side: int
     held_out: Bool
+    distinct: bool = False
 
     def sites(self, held_out: bool) -> NDArray[np.int64]:
         """Date, cell row and cell column of all places of one part, (site, 3)."""
@@ -68,13 +71,21 @@ class Places:
     def spot(self, site: NDArray[np.int64], rng: np.random.Generator) -> Spot | None:
         """A random patch at a place, or None if it would touch a place of the other part.
 
-        Held-out patches lie within their place, on a lattice of whole patches, so that they differ or are the same;
-        the others only around a pixel of it.
+        Held-out patches lie within their place; the others only around a pixel of it.
         """
         date, i, j = (int(v) for v in site)
         inside = bool(self.held_out[i, j])
-        row, column = (_start(edges, k, self.side, inside, rng) for edges, k in ((self.rows, i), (self.columns, j)))
+        row, column = (self._start(edges, k, inside, rng) for edges, k in ((self.rows, i), (self.columns, j)))
         return None if not inside and self._touches_held_out(row, column) else (date, row, column)
+
+    def _start(self, edges: NDArray[np.int64], k: int, inside: bool, rng: np.random.Generator) -> int:
+        """The first row or column of a patch: within cell ``k``, or centred in it and within the scene."""
+        low, high, side = int(edges[k]), int(edges[k + 1]), self.side
+        if inside and self.distinct:
+            return low + side * int(rng.integers((high - low) // side))
+        if inside:
+            return int(rng.integers(low, high - side + 1))
+        return int(np.clip(rng.integers(low, high) - side // 2, 0, edges[-1] - side))
 
     def _touches_held_out(self, row: int, column: int) -> bool:
         windows = (
@@ -84,10 +95,13 @@ class Places:
         return bool(self.held_out[tuple(windows)].any())
 
 
-def make_places(height: int, width: int, dates: int, side: int, share: float, seed: int, widest: int = 8) -> Places:
+def make_places(
+    height: int, width: int, dates: int, side: int, share: float, seed: int, distinct: bool = False
+) -> Places:
     """Cut a scene into places and hold some out.
 
-    Places are one to ``widest`` patches wide, such that the shorter side of the scene has four if it can.
+    Places are one to eight patches wide (two if ``distinct``), such that the shorter side of the scene has four if it
+    can.
 
     Parameters
     ----------
@@ -96,7 +110,9 @@ def make_places(height: int, width: int, dates: int, side: int, share: float, se
     dates : int
     share : float
         Of places to hold out; at least one is, and at least one is not.
-    seed, widest : int
+    seed : int
+    distinct : bool
+        See :func:`draw_patches`.
 
     Raises
     ------
@@ -109,12 +125,12 @@ def make_places(height: int, width: int, dates: int, side: int, share: float, se
             "room for two patches side by side, one of them held out",
             "a larger scene, or a smaller patch_size",
         )
-    cell = int(np.clip(min(height, width) // 4, side, widest * side))
+    cell = int(np.clip(min(height, width) // 4, side, (2 if distinct else 8) * side))
     rows, columns = (np.linspace(0, n, n // cell + 1).astype(np.int64) for n in (height, width))
     held_out = np.zeros((len(rows) - 1, len(columns) - 1), bool)
     count = min(max(1, round(share * held_out.size)), held_out.size - 1)
     held_out.flat[np.random.default_rng([seed, 0]).permutation(held_out.size)[:count]] = True
-    return Places(rows, columns, dates, side, held_out)
+    return Places(rows, columns, dates, side, held_out, distinct)
 
 
 def draw_patches(
@@ -125,7 +141,7 @@ def draw_patches(
     held_out: float = 0.125,
     most_missing: float = 0.25,
     seed: int = 0,
-    widest: int = 8,
+    distinct: bool = False,
 ) -> tuple[Patches, Patches]:
     """Patches to train on, and patches of other places to check with.
 
@@ -144,8 +160,9 @@ def draw_patches(
         filled from their neighbourhood in the inputs and masked in the target.
     seed : int
         The same seed gives the same patches at any chunking.
-    widest : int
-        Patches along the side of a place, at most: with fewer, more and smaller places are held out.
+    distinct : bool
+        Whether held-out patches are to share no pixel unless they are of one place on several dates, and to be of more
+        and smaller places.
 
     Returns
     -------
@@ -165,11 +182,27 @@ def draw_patches(
             f"more than {2 * pairs.margin // pairs.factor} coarsest pixels",
             "a larger patch_size, or a larger scene",
         )
-    places = make_places(sizes["y"], sizes["x"], sizes["time"], side, held_out, seed, widest)
+    places = make_places(sizes["y"], sizes["x"], sizes["time"], side, held_out, seed, distinct)
     return (
         _collect(pairs, places, False, count, most_missing, seed),
         _collect(pairs, places, True, math.ceil(count * held_out), most_missing, seed),
     )
+
+
+def read_patches(pairs: Pairs, spots: Sequence[Spot], side: int, most_missing: float) -> Patches | None:
+    """The patches at these spots that are clear enough; None if none is.
+
+    Parameters
+    ----------
+    pairs : Pairs
+    spots : sequence of Spot
+    side : int
+        Of a patch in pixels of the coarsest input.
+    most_missing : float
+        See :func:`draw_patches`.
+    """
+    found = list(_clear(pairs, spots, side, most_missing))
+    return _joined(found) if found else None
 
 
 def _check_shares(count: int, held_out: float, most_missing: float) -> None:
@@ -179,14 +212,6 @@ def _check_shares(count: int, held_out: float, most_missing: float) -> None:
         raise ParameterError(f"held_out={held_out}", "a share above 0 and below 1")
     if not 0 <= most_missing < 1:
         raise ParameterError(f"most_missing={most_missing}", "a share from 0 to below 1")
-
-
-def _start(edges: NDArray[np.int64], k: int, side: int, inside: bool, rng: np.random.Generator) -> int:
-    """The first row or column of a patch: within cell ``k``, or centred in it and within the scene."""
-    low, high = int(edges[k]), int(edges[k + 1])
-    if inside:
-        return low + side * int(rng.integers((high - low) // side))
-    return int(np.clip(rng.integers(low, high) - side // 2, 0, edges[-1] - side))
 
 
 def _collect(pairs: Pairs, places: Places, held_out: bool, count: int, most_missing: float, seed: int) -> Patches:
