@@ -11,7 +11,7 @@ from typing import Any
 
 from xrs.errors import ModelCardError
 
-__all__ = ["UNCERTAINTIES", "Card", "ImageSpec", "card_from_metadata", "metadata_of"]
+__all__ = ["UNCERTAINTIES", "Card", "ImageSpec", "card_from_metadata", "input_name", "metadata_of"]
 
 _KEY = "xrs:card"
 #: What an uncertainty is made of, and what a card says of it.
@@ -147,6 +147,11 @@ def card_from_metadata(metadata: Mapping[str, str], where: str) -> Card:
         ) from error
 
 
+def input_name(position: int) -> str:
+    """What an image is called in exported programs and in metadata."""
+    return f"images_{position}"
+
+
 def metadata_of(card: Card) -> dict[str, str]:
     """Metadata of a safetensors file: the card, and the same in the terms of STAC's MLM extension."""
     described = {
@@ -156,7 +161,7 @@ def metadata_of(card: Card) -> dict[str, str]:
         "mlm:framework": "PyTorch",
         "mlm:tasks": ["super-resolution"],
         "mlm:hyperparameters": dict(card.config),
-        "mlm:input": [_mlm_input(image, card.scale) for image in card.images],
+        "mlm:input": [_mlm_input(input_name(n), image, card.scale) for n, image in enumerate(card.images)],
         "mlm:output": [{"name": card.task, "tasks": ["super-resolution"], "result": _mlm_shape(card.result)}],
         "license": card.licence,
     }
@@ -202,9 +207,9 @@ def _image(facts: Mapping[str, Any]) -> ImageSpec:
     return ImageSpec(tuple(facts["bands"]), int(facts["ratio"]), waves)
 
 
-def _mlm_input(image: ImageSpec, scale: float) -> dict[str, Any]:
+def _mlm_input(name: str, image: ImageSpec, scale: float) -> dict[str, Any]:
     return {
-        "name": f"ratio {image.ratio}",
+        "name": name,
         "bands": list(image.bands),
         "input": _mlm_shape(image),
         "value_scaling": [{"type": "scale", "value": scale}],

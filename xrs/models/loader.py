@@ -144,6 +144,41 @@ class Model:
         write_bytes(pack(self.card, self.weights()), place)
         return Model(self.card, str(place))
 
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write the network with its weights for other programs.
+
+        Parameters
+        ----------
+        path : str or path
+            ``.pt2`` is an archive of ``torch.export``, ``.onnx`` an ONNX file (``pip install 'xrs[onnx]'``).
+
+        Returns
+        -------
+        Path
+            Of the file. It takes float32 images (batch, band, y, x) as the card describes them, ``images_0``,
+            ``images_1`` and so on, of any size as long as they nest, divided by the card's scale, without NaN. Its
+            ``result`` is to be multiplied by the scale. Around a pixel it needs the card's margin. The card is in the
+            file's metadata (``xrs:card``), and the same in the terms of STAC's MLM extension.
+
+        Raises
+        ------
+        ParameterError
+            If the suffix is another, a package is missing, or the network has steps that the format lacks.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from xrs.models import Card, ImageSpec, Model
+        >>> from xrs.nets import get_network
+        >>> card = Card("pnn", "pansharpen", (ImageSpec(("pan",)), ImageSpec(("red", "nir"), 4)))
+        >>> model = Model.from_module(get_network("pnn").build((1, 2), (1, 4)), card)
+        >>> model.export(tempfile.mkdtemp() + "/pnn.pt2").name
+        'pnn.pt2'
+        """
+        from xrs.models.export import export
+
+        return export(self, path)
+
     def __reduce__(self) -> tuple[Callable[..., Model], tuple[Any, ...]]:
         return Model, (self.card, self.source, self._weights)
 
