@@ -138,6 +138,8 @@ class LightNet(nn.Module):
         return self._projected(guided, target)
 
     def _projected(self, result: Tensor, target: Tensor) -> Tensor:
+        if not self.projections:
+            return result
         with torch.autocast(result.device.type, enabled=False):
             return self.spread.corrected(result, target, self.projections)
 
