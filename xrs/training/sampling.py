@@ -31,6 +31,8 @@ Bool = NDArray[np.bool_]
 
 #: A patch's side in coarsest pixels unless told otherwise.
 _SIDE = 16
+#: Side of the smallest patch that half of a patch may be.
+_LEAST_HALF = 4
 #: Patches drawn at one place and date before the next is visited, and how many places are visited at least.
 _AT_A_PLACE, _LEAST_PLACES = 16, 16
 #: Windows read at once.
@@ -51,8 +53,9 @@ class Places:
     side : int
         Of a patch.
     held_out : ndarray of bool, (cell row, cell column)
-    distinct : bool
-        Whether held-out patches are the same or share no pixel.
+    lattice : int
+        Side of held-out patches that lie edge to edge in their place, so that two are the same or share no pixel; if
+        0 they have the side of the others and lie anywhere in it.
     """
 
     rows: NDArray[np.int64]
@@ -60,7 +63,7 @@ class Places:
     dates: int
     side: int
     held_out: Bool
-    distinct: bool = False
+    lattice: int = 0
 
     def sites(self, held_out: bool) -> NDArray[np.int64]:
         """Date, cell row and cell column of all places of one part, (site, 3)."""
@@ -81,8 +84,8 @@ class Places:
     def _start(self, edges: NDArray[np.int64], k: int, inside: bool, rng: np.random.Generator) -> int:
         """The first row or column of a patch: within cell ``k``, or centred in it and within the scene."""
         low, high, side = int(edges[k]), int(edges[k + 1]), self.side
-        if inside and self.distinct:
-            return low + side * int(rng.integers((high - low) // side))
+        if inside and self.lattice:
+            return low + self.lattice * int(rng.integers((high - low) // self.lattice))
         if inside:
             return int(rng.integers(low, high - side + 1))
         return int(np.clip(rng.integers(low, high) - side // 2, 0, edges[-1] - side))
@@ -96,12 +99,11 @@ class Places:
 
 
 def make_places(
-    height: int, width: int, dates: int, side: int, share: float, seed: int, distinct: bool = False
+    height: int, width: int, dates: int, side: int, share: float, seed: int, *, widest: int = 8, lattice: int = 0
 ) -> Places:
     """Cut a scene into places and hold some out.
 
-    Places are one to eight patches wide (two if ``distinct``), such that the shorter side of the scene has four if it
-    can.
+    Places are one to ``widest`` patches wide, such that the shorter side of the scene has four if it can.
 
     Parameters
     ----------
@@ -110,9 +112,9 @@ def make_places(
     dates : int
     share : float
         Of places to hold out; at least one is, and at least one is not.
-    seed : int
-    distinct : bool
-        See :func:`draw_patches`.
+    seed, widest : int
+    lattice : int
+        See :class:`Places`.
 
     Raises
     ------
@@ -125,12 +127,12 @@ def make_places(
             "room for two patches side by side, one of them held out",
             "a larger scene, or a smaller patch_size",
         )
-    cell = int(np.clip(min(height, width) // 4, side, (2 if distinct else 8) * side))
+    cell = int(np.clip(min(height, width) // 4, side, widest * side))
     rows, columns = (np.linspace(0, n, n // cell + 1).astype(np.int64) for n in (height, width))
     held_out = np.zeros((len(rows) - 1, len(columns) - 1), bool)
     count = min(max(1, round(share * held_out.size)), held_out.size - 1)
     held_out.flat[np.random.default_rng([seed, 0]).permutation(held_out.size)[:count]] = True
-    return Places(rows, columns, dates, side, held_out, distinct)
+    return Places(rows, columns, dates, side, held_out, lattice)
 
 
 def draw_patches(
@@ -161,8 +163,8 @@ def draw_patches(
     seed : int
         The same seed gives the same patches at any chunking.
     distinct : bool
-        Whether held-out patches are to share no pixel unless they are of one place on several dates, and to be of more
-        and smaller places.
+        Whether held-out patches are to be many that share no pixel (but are the same on several dates): of more and
+        smaller places, edge to edge, with half the side if the point spread leaves room for it.
 
     Returns
     -------
@@ -182,10 +184,13 @@ def draw_patches(
             f"more than {2 * pairs.margin // pairs.factor} coarsest pixels",
             "a larger patch_size, or a larger scene",
         )
-    places = make_places(sizes["y"], sizes["x"], sizes["time"], side, held_out, seed, distinct)
+    # The same ground in the pixels of every protocol.
+    widest, lattice = (2 * pairs.inputs.ratio // pairs.factor, _lattice(pairs, side)) if distinct else (8, 0)
+    places = make_places(sizes["y"], sizes["x"], sizes["time"], side, held_out, seed, widest=widest, lattice=lattice)
+    checks = math.ceil(count * held_out) * (side // (lattice or side)) ** 2
     return (
         _collect(pairs, places, False, count, most_missing, seed),
-        _collect(pairs, places, True, math.ceil(count * held_out), most_missing, seed),
+        _collect(pairs, places, True, checks, most_missing, seed),
     )
 
 
@@ -205,6 +210,12 @@ def read_patches(pairs: Pairs, spots: Sequence[Spot], side: int, most_missing: f
     return _joined(found) if found else None
 
 
+def _lattice(pairs: Pairs, side: int) -> int:
+    """The side of distinct held-out patches: half of the others', if that leaves something to look at."""
+    half = side // 2
+    return half if half >= _LEAST_HALF and half * pairs.factor > 2 * pairs.margin else side
+
+
 def _check_shares(count: int, held_out: float, most_missing: float) -> None:
     if count < 1:
         raise ParameterError(f"patches={count}", "1 or more")
@@ -220,6 +231,7 @@ def _collect(pairs: Pairs, places: Places, held_out: bool, count: int, most_miss
     visits = min(len(sites), max(_LEAST_PLACES, math.ceil(count / _AT_A_PLACE)))
     each = math.ceil(count / visits)
     queue = itertools.chain.from_iterable([rng.permutation(len(sites)) for _ in range(_ROUNDS)])
+    side = (places.lattice if held_out else 0) or places.side
     found: list[Patches] = []
     taken: set[Spot] = set()
     while (missing := count - sum(map(len, found))) > 0:
@@ -228,12 +240,12 @@ def _collect(pairs: Pairs, places: Places, held_out: bool, count: int, most_miss
             break
         drawn = {places.spot(sites[k], rng) for k in np.repeat(wave, each)} - taken
         spots = sorted(spot for spot in drawn if spot is not None)
-        found += _clear(pairs, spots, places.side, most_missing)
+        found += _clear(pairs, spots, side, most_missing)
         taken.update(spots)
     if not sum(map(len, found)):
         part = "held-out " if held_out else ""
         raise ParameterError(
-            f"no {part}patch of {places.side} coarsest pixels with at most {most_missing:.0%} missing",
+            f"no {part}patch of {side} coarsest pixels with at most {most_missing:.0%} missing",
             "clear ground on some date",
             "add dates, raise most_missing, or choose a smaller patch_size",
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import Module
 
 from xrs.errors import ParameterError
@@ -122,11 +123,12 @@ def calibrated(
     patches = term.held_out
     mean, std = np.split(_predicted(network, patches), 2, axis=1)
     error = patches.target - mean
+    mask = _inside(patches)
     places, first = split_places(patches.spots, seed)
     level = uncertainty.level
-    factors = conformal_factors(error[first], std[first], patches.mask[first], places[first], level)
+    factors = conformal_factors(error[first], std[first], mask[first], places[first], level)
     half = (quantile_of(level) * factors[:, None, None] * std[~first]).astype(np.float32)
-    covered, width = covered_share(error[~first], half, patches.mask[~first], places[~first])
+    covered, width = covered_share(error[~first], half, mask[~first], places[~first])
     facts = {
         "kind": uncertainty.kind,
         "members": uncertainty.members,
@@ -137,6 +139,14 @@ def calibrated(
     counts = {name: int(np.unique(places[part]).size) for name, part in (("calibration", first), ("test", ~first))}
     metrics = {"coverage": float(covered.mean()), "interval_width": float(width.mean()) * scale}
     return Calibration(facts, metrics, {f"{name}_places": count for name, count in counts.items()})
+
+
+def _inside(patches: Patches) -> NDArray[np.bool_]:
+    """A mask without the outermost coarse pixels, whose surroundings a patch does not show."""
+    ratio = patches.target.shape[-1] // patches.inputs[-1].shape[-1]
+    inside = np.zeros(patches.target.shape[-2:], bool)
+    inside[ratio:-ratio, ratio:-ratio] = True
+    return patches.mask & inside
 
 
 @torch.inference_mode()
