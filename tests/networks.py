@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xrs.nets.base import Network
 from xrs.nets.registry import networks
 
 #: Configurations that are quick, by network.
@@ -27,7 +28,11 @@ SMALL: dict[str, dict[str, Any]] = {
 
 Layout = tuple[tuple[int, ...], tuple[int, ...]]
 
+#: Bands that networks for task "spectral" make.
+OUTPUTS = 6
+
 LAYOUTS: tuple[Layout, ...] = (
+    ((4,), (1,)),
     ((4, 6), (1, 2)),
     ((4, 6, 2), (1, 2, 6)),
     ((1, 4), (1, 4)),
@@ -42,13 +47,25 @@ def cases() -> list[tuple[str, Layout]]:
         (name, (bands, ratios))
         for name, network in networks().items()
         for bands, ratios in LAYOUTS
-        if (not network.images or len(bands) <= network.images) and ("sharpen" in network.tasks or bands[0] == 1)
+        if _takes(network, bands)
     ]
+
+
+def _takes(network: Network, bands: tuple[int, ...]) -> bool:
+    if "spectral" in network.tasks or len(bands) == 1:
+        return "spectral" in network.tasks and len(bands) == 1
+    return (not network.images or len(bands) <= network.images) and ("sharpen" in network.tasks or bands[0] == 1)
+
+
+def result_bands(name: str, layout: Layout) -> int:
+    """How many bands a network makes."""
+    return OUTPUTS if "spectral" in networks()[name].tasks else layout[0][-1]
 
 
 def small(name: str, layout: Layout, seed: int = 0) -> nn.Module:
     """A quick member of a network."""
-    return networks()[name].build(*layout, seed=seed, **SMALL.get(name, {})).eval()
+    outputs = OUTPUTS if "spectral" in networks()[name].tasks else 0
+    return networks()[name].build(*layout, outputs=outputs, seed=seed, **SMALL.get(name, {})).eval()
 
 
 def assert_near(one: Tensor, other: Tensor, share: float = 1e-5) -> None:

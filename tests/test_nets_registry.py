@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Layout, assert_near, cases, scene, small
+from networks import Layout, assert_near, cases, result_bands, scene, small
 
 from xrs.errors import ParameterError
 from xrs.nets import get_network, list_networks
@@ -21,7 +21,7 @@ case = pytest.mark.parametrize(("name", "layout"), CASES, ids=str)
 
 def test_catalogue_tells_of_every_network() -> None:
     table = list_networks()
-    assert {"dsen2", "vdsen2", "pnn", "pannet", "fusionnet", "light", "nfgr", "ssrpnet"} <= set(table["name"])
+    assert {"dsen2", "vdsen2", "pnn", "pannet", "fusionnet", "light", "nfgr", "ssrpnet", "dual_sr", "rercnn"} <= set(table["name"])
     assert (table["summary"].str.len() > 0).all()
     assert (table["reference"].str.len() > 0).all()
     assert set(", ".join(table["tasks"]).split(", ")) == {"sharpen", "pansharpen"}
@@ -90,7 +90,7 @@ def test_result_has_the_last_bands_on_the_first_grid(drawn: tuple[str, Layout], 
     before = [image.clone() for image in images]
     with torch.inference_mode():
         result = small(name, layout)(*images)
-    assert result.shape == (1, layout[0][-1], *images[0].shape[2:])
+    assert result.shape == (1, result_bands(name, layout), *images[0].shape[2:])
     assert result.dtype == torch.float32
     assert result.isfinite().all()
     assert all(torch.equal(image, copy) for image, copy in zip(images, before, strict=True))
@@ -110,7 +110,11 @@ def test_images_of_a_batch_do_not_meet(name: str, layout: Layout) -> None:
 def test_gradients_reach_every_parameter(name: str, layout: Layout) -> None:
     module = small(name, layout).train()
     images = scene(layout, 6, 6)
-    (module(*images) * torch.rand(1, generator=torch.Generator().manual_seed(3))).square().sum().backward()
+    result = module(*images)
+    loss = (result * torch.rand(1, generator=torch.Generator().manual_seed(3))).square().sum()
+    if hasattr(module, "extra_loss"):
+        loss = loss + module.extra_loss(images, result, torch.ones_like(images[0][:, :1]) > 0)
+    loss.backward()
     for key, weights in module.named_parameters():
         assert weights.grad is not None, f"{key} has no gradient"
         assert weights.grad.isfinite().all()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xrs.operators.smooth import smooth
     from xrs.quality import evaluate, evaluate_fullres
     from xrs.sensors import get_sensor, list_sensors
+    from xrs.training.swath import expand_swath
     from xrs.training.train import train
 
 register()
@@ -37,6 +38,7 @@ _WHERE = {
     "degrade": "xrs.operators.observe",
     "evaluate": "xrs.quality",
     "evaluate_fullres": "xrs.quality",
+    "expand_swath": "xrs.training.swath",
     "get_method": "xrs.methods",
     "get_sensor": "xrs.sensors",
     "index": "xrs.operators.index",
@@ -69,6 +71,7 @@ __all__ = [
     "errors",
     "evaluate",
     "evaluate_fullres",
+    "expand_swath",
     "get_method",
     "get_sensor",
     "index",

@@ -41,6 +41,7 @@ class CubeAccessor(_Accessor):
     regrid = _verb("xrs.operators.regrid", "regrid")
     observe = _verb("xrs.operators.observe", "observe")
     degrade = _verb("xrs.operators.observe", "degrade")
+    expand_swath = _verb("xrs.training.swath", "expand_swath")
     evaluate = _verb("xrs.quality", "evaluate")
     to_product = _verb("xrs.io.product", "to_product")
 

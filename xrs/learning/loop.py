@@ -160,6 +160,7 @@ def fit(
     *,
     discriminator: Module | None = None,
     adversarial_weight: float = 1e-3,
+    begin: bool = True,
     checkpoint: Path | None = None,
     resume: bool = True,
     progress: bool = True,
@@ -184,6 +185,9 @@ def fit(
         say in which epoch is best.
     adversarial_weight : float
         Of the network's loss against it.
+    begin : bool
+        Whether a network with a method ``begin(images, target, mask)`` is given the first term's patches before all
+        else, to start from what can be computed of them.
     checkpoint : Path, optional
         Written while training.
     resume : bool
@@ -206,6 +210,8 @@ def fit(
     """
     runner = make_runner(settings.device, settings.dtype)
     identity = f"{identity} {sorted(settings.what_matters().items())}"
+    if begin:
+        _begin(network, terms[0].train)
     run = _Run(*_learners(network, discriminator, adversarial_weight, runner, settings))
     if checkpoint is not None and resume and checkpoint.exists():
         _restore(checkpoint, run, identity)
@@ -221,6 +227,12 @@ def fit(
         _save(checkpoint, run, identity)
     network.load_state_dict(run.best)
     return run.history
+
+
+def _begin(network: Any, patches: Patches) -> None:
+    if hasattr(network, "begin"):
+        images = [torch.from_numpy(image) for image in patches.inputs]
+        network.begin(images, torch.from_numpy(patches.target), torch.from_numpy(patches.mask))
 
 
 def _learners(

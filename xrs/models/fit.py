@@ -43,7 +43,7 @@ class Input:
     bands: tuple[int, ...]
 
 
-def match_images(card: Card, observed: Mapping[str, Observed], target: str) -> tuple[Input, ...]:
+def match_images(card: Card, observed: Mapping[str, Observed], target: str | None = None) -> tuple[Input, ...]:
     """Find each image of a card among the observations, bands by key.
 
     Parameters
@@ -51,14 +51,17 @@ def match_images(card: Card, observed: Mapping[str, Observed], target: str) -> t
     card : Card
     observed : mapping of str to Observed
         All observations by name.
-    target : str
-        The observation whose bands are put out: the last image, with all of its bands.
+    target : str, optional
+        The observation whose bands are put out: the last image, with all of its bands. None where the card names
+        other bands of the result.
 
     Raises
     ------
     ModelCardError
         If bands, ratios or wavelengths do not fit; the message names them.
     """
+    if target is None:
+        return tuple(_match(card, image, observed) for image in card.images)
     *guides, last = card.images
     inputs = [_match(card, image, observed) for image in guides]
     _check_target(card, last, observed[target], target)

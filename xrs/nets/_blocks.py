@@ -10,7 +10,7 @@ from torch.nn.functional import dropout2d, interpolate
 
 from xrs.errors import ParameterError
 
-__all__ = ["Chain", "ResidualBlock", "conv", "he_uniform", "stacked", "upsampled"]
+__all__ = ["Chain", "ResidualBlock", "conv", "he_uniform", "regression", "stacked", "upsampled"]
 
 
 def conv(inputs: int, outputs: int, size: int = 3, groups: int = 1, bias: bool = True) -> nn.Conv2d:
@@ -41,6 +41,18 @@ def _draw(layer: nn.Conv2d | nn.ConvTranspose2d, generator: torch.Generator) -> 
         layer.weight.uniform_(-bound, bound, generator=generator)
         if layer.bias is not None:
             layer.bias.zero_()
+
+
+def regression(images: Tensor, targets: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Weights and biases of the convolution of one pixel that leads nearest from images to targets (N, band, y, x).
+
+    Least squares over the pixels of a mask (N, y, x); over all without one.
+    """
+    given, wanted = (image.movedim(1, -1).flatten(0, 2) for image in (images, targets))
+    if mask is not None:
+        given, wanted = given[mask.flatten()], wanted[mask.flatten()]
+    found = torch.linalg.lstsq(torch.nn.functional.pad(given.double(), (0, 1), value=1.0), wanted.double()).solution
+    return found[:-1].T[:, :, None, None].float(), found[-1].float()
 
 
 def upsampled(image: Tensor, ratio: int, mode: str = "bilinear") -> Tensor:

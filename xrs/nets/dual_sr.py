@@ -10,8 +10,9 @@ fine to the coarse grid::
 
 A and L are convolutions of one pixel; S and T residual blocks of 3 x 3 convolutions between two such. D
 (separable taps, the Gaussian of the sensor's transfer at first) and the spectral response Phi from the many bands to
-the few (rows above zero that sum to 1, or those of the sensors) are learned too. With them the network trains itself,
-without ground truth (:meth:`DualSR.extra_loss`)::
+the few (rows above zero that sum to 1, or those of the sensors) are learned too. Training starts from the linear
+regression as A and L, and from the response that fits best (:meth:`DualSR.begin`). With the degraders the network
+trains itself, without ground truth (:meth:`DualSR.extra_loss`)::
 
     |Phi H - D M|                                   both sensors saw one scene: this fits the degraders
     |Phi F - M| + |D F - H|                         option A: the result, degraded, gives both images back
@@ -30,11 +31,11 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
 
 from xrs.errors import ParameterError
 from xrs.kernels import gaussian_taps
-from xrs.nets._blocks import ResidualBlock, conv, he_uniform, upsampled
+from xrs.nets._blocks import ResidualBlock, conv, he_uniform, regression, upsampled
 from xrs.nets.base import Network
 from xrs.reference import Reference
 from xrs.sensors.torch_forward import apply_response, decimate
@@ -47,6 +48,8 @@ _PACE = 10.0
 _FIRST_C = 0.25
 #: The least c² in their weights.
 _LEAST_SQUARE = 1e-6
+#: Steps, and their rate, in which a response to be learned is fitted before training.
+_RESPONSE_STEPS, _RESPONSE_RATE = 300, 0.01
 
 
 class DualSR(nn.Module):
@@ -140,6 +143,36 @@ class DualSR(nn.Module):
         """
         return self._parts(fine, coarse)[2]
 
+    @torch.no_grad()
+    def begin(self, images: Sequence[Tensor], _: Tensor, mask: Tensor) -> None:
+        """Start A and L with the linear regression of the coarse bands on the fine ones, and Phi with its best fit.
+
+        All as the coarse grid shows them: a wrong response would lead the streams astray before it is learned.
+
+        Parameters
+        ----------
+        images : sequence of Tensor
+            Fine and coarse images to train on.
+        mask : Tensor of bool (N, band, y, x)
+            Where they hold values that count, on either grid.
+        """
+        fine, coarse = self._coarsened(images[0]), images[1]
+        whole = _whole(mask.all(dim=1, keepdim=True), coarse)
+        slopes, offsets = regression(fine, coarse, whole[:, 0])
+        self.inject.weight.copy_(slopes)
+        self.linear.weight.copy_(slopes)
+        self.linear.get_parameter("bias").copy_(offsets)
+        if self.response_logits.requires_grad:
+            self._fit_response(fine, coarse, whole)
+
+    @torch.enable_grad()
+    def _fit_response(self, fine: Tensor, coarse: Tensor, where: Tensor) -> None:
+        optimizer = torch.optim.Adam([self.response_logits], lr=_RESPONSE_RATE)
+        for _ in range(_RESPONSE_STEPS):
+            misfit = _distance(apply_response(coarse, self.response), fine, where)
+            self.response_logits.grad = torch.autograd.grad(misfit, self.response_logits)[0]
+            optimizer.step()
+
     def extra_loss(self, images: Sequence[Tensor], result: Tensor, seen: Tensor) -> Tensor:
         """What the network trains itself with; see the head of the module.
 
@@ -158,16 +191,21 @@ class DualSR(nn.Module):
         return (terms / (2 * squares) + torch.log1p(squares)).sum()
 
     def _terms(self, fine: Tensor, coarse: Tensor, result: Tensor, seen: Tensor) -> Iterator[Tensor]:
-        whole = avg_pool2d(seen.to(result), self.ratio) == 1
+        whole = _whole(seen, coarse)
         spatial, spectral = (stream.float() for stream in self.streams(fine, coarse))
         yield _distance(apply_response(coarse, self.response), self._coarsened(fine), whole)
-        yield self.agreement * _distance(self._sharpness(spatial - spectral), torch.zeros_like(spatial), seen)
-        if "a" in self.options:
-            yield _distance(apply_response(result, self.response), fine, seen)
-            yield _distance(self._coarsened(result), coarse, whole)
-        if "b" in self.options:
-            yield _distance(apply_response(spatial, self.response), fine, seen)
-            yield _distance(self._coarsened(spectral), coarse, whole)
+        # From here on the degraders are given: learned from their own misfit they would excuse that of the streams.
+        response, taps = self.response.detach(), self.taps.detach()
+        gap = spatial - spectral
+        yield self.agreement * _distance(gap, upsampled(decimate(gap, taps, self.ratio), self.ratio, "bicubic"), seen)
+        for narrow, wide in self._constrained(result, spatial, spectral):
+            yield _distance(apply_response(narrow, response), fine, seen)
+            yield _distance(decimate(wide, taps, self.ratio), coarse, whole)
+
+    def _constrained(self, result: Tensor, spatial: Tensor, spectral: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What must give the fine image back, and what the coarse one, by option."""
+        pairs = {"a": (result, result), "b": (spatial, spectral)}
+        return [pairs[option] for option in self.options]
 
     def _parts(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Both streams, and the first one's share."""
@@ -205,6 +243,12 @@ def _stream(inputs: int, features: int, blocks: int) -> nn.Sequential:
 def _distance(one: Tensor, other: Tensor, where: Tensor) -> Tensor:
     """Mean absolute difference of images (N, band, y, x) over the pixels of a mask (N, 1, y, x)."""
     return ((one - other).abs() * where).sum() / (where.sum() * one.shape[1]).clamp(min=1)
+
+
+def _whole(seen: Tensor, coarse: Tensor) -> Tensor:
+    """Where coarse pixels and their neighbours, which the point spread shows too, were seen (N, 1, y, x)."""
+    missing = adaptive_avg_pool2d(seen.float(), (coarse.shape[2], coarse.shape[3])) < 1
+    return max_pool2d(missing.float(), 3, stride=1, padding=1) == 0
 
 
 def _first_response(response: Sequence[Sequence[float]] | None, fine: int, coarse: int) -> Tensor:

@@ -11,15 +11,18 @@ The recurrent expanding strategy, by which it carries hyperspectral bands from a
 one, is :func:`xrs.expand_swath`.
 
 After He et al. 2019, Remote Sensing 11:2203. Its layer table is not open to us: that there are features of several
-scales and a residual network is published, the numbers and the last sum are ours.
+scales and a residual network is published; the numbers are ours, and so is the last sum, whose convolution starts
+training as the linear regression.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from xrs.nets._blocks import ResidualBlock, conv, he_uniform
+from xrs.nets._blocks import ResidualBlock, conv, he_uniform, regression
 from xrs.nets.base import Network
 from xrs.reference import Reference
 
@@ -77,6 +80,22 @@ class RERCNN(nn.Module):
         scales = torch.relu(torch.cat([layer(image) for layer in self.scales], dim=1))
         return self.tail(self.body(torch.relu(self.join(scales)))) + self.past(image)
 
+    @torch.no_grad()
+    def begin(self, images: Sequence[Tensor], target: Tensor, mask: Tensor) -> None:
+        """Start the last sum's convolution with the linear regression of the target on the image.
+
+        Parameters
+        ----------
+        images : sequence of Tensor
+            One, to train on.
+        target : Tensor (N, band, y, x)
+        mask : Tensor of bool (N, band, y, x)
+            Where both were seen.
+        """
+        slopes, offsets = regression(images[0], target, mask.all(dim=1))
+        self.past.weight.copy_(slopes)
+        self.past.get_parameter("bias").copy_(offsets)
+
     def _quieten(self) -> None:
         """Begin near the mean of the image's bands, with features that do not grow from block to block."""
         with torch.no_grad():
@@ -96,5 +115,5 @@ NETWORK = Network(
     config={"scale_features": 32, "features": 64, "blocks": 8},
     images=1,
     differs="After the paper: the layer table is not open to us, so numbers of layers and features are ours, and so is "
-    "the convolution of one pixel that leads the image past them.",
+    "the convolution of one pixel that leads the image past them and starts as the linear regression.",
 )
