@@ -40,7 +40,7 @@ from xrs.nets import get_network
 from xrs.sensors import get_sensor
 from xrs.training.scores import score
 
-__all__ = ["COARSE", "FINE", "bigearthnet", "flanders", "main", "pairs_of", "simulated", "train_shipped"]
+__all__ = ["COARSE", "FINE", "bigearthnet", "flanders", "main", "make", "pairs_of", "simulated", "train_shipped"]
 
 FINE = ("B02", "B03", "B04", "B08")
 COARSE = ("B05", "B06", "B07", "B8A", "B11", "B12")
@@ -64,6 +64,9 @@ _SIDE, _EDGE = 30, 4
 
 #: Classes of the L2A scene classification that hide the ground, and the share of them a clear date has at most.
 _HIDDEN, _MOST_HIDDEN = (0, 1, 2, 3, 8, 9, 10, 11), 0.03
+
+#: Of the landscapes; tests use lower ones.
+_FIRST_SEED = 1000
 
 #: Every eighth window of the ground is held out.
 _HELD_OUT = 8
@@ -110,7 +113,7 @@ def pairs_of(scenes: Iterable[Scene]) -> tuple[list[Pair], list[Pair]]:
     return _flat(train), _flat(windows[_HELD_OUT - 1 :: _HELD_OUT])
 
 
-def train_shipped(sources: Mapping[str, Sequence[Scene]], *, epochs: int, seed: int, progress: bool = True) -> Model:
+def train_shipped(sources: Mapping[str, Sequence[Scene]], epochs: int, seed: int, progress: bool) -> Model:
     """The network trained on scenes of several sources, each of which weighs the same.
 
     Parameters
@@ -200,28 +203,42 @@ def _spec(keys: tuple[str, ...], ratio: int) -> ImageSpec:
     return ImageSpec(keys, ratio, tuple(sensor[key].wavelength for key in keys))
 
 
+def make(
+    flanders_at: Path,
+    bigearthnet_at: Path,
+    *,
+    landscapes: int = 8,
+    epochs: int = 40,
+    seed: int = 0,
+    progress: bool = False,
+) -> Model:
+    """The shipped model from data in two folders and the library's own landscapes."""
+    sources = {
+        "Sentinel-2 L2A, Ieper 2017-2018, WorldCereal/worldcereal-classification (MIT; Copernicus)": list(
+            flanders(flanders_at)
+        ),
+        "Sentinel-2 L2A, BigEarthNet, kai-tub/bigearthnet_encoder (Apache-2.0; Copernicus)": list(
+            bigearthnet(bigearthnet_at)
+        ),
+        "xrs.scenes seen by xrs.observe": list(simulated(landscapes, _FIRST_SEED)),
+    }
+    return train_shipped({name: scenes for name, scenes in sources.items() if scenes}, epochs, seed, progress)
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Train the weights and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flanders", type=Path, required=True)
     parser.add_argument("--bigearthnet", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--simulated", type=int, default=8, help="landscapes of the library")
+    parser.add_argument("--landscapes", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(args)
-    sources = {
-        "Sentinel-2 L2A, Ieper 2017-2018, WorldCereal/worldcereal-classification (MIT; Copernicus)": flanders(
-            given.flanders
-        ),
-        "Sentinel-2 L2A, BigEarthNet, kai-tub/bigearthnet_encoder (Apache-2.0; Copernicus)": bigearthnet(
-            given.bigearthnet
-        ),
-        "xrs.scenes seen by xrs.observe": simulated(given.simulated, 1000),
-    }
-    model = train_shipped({k: v for k, s in sources.items() if (v := list(s))}, epochs=given.epochs, seed=given.seed)
-    model.save(given.output)
-    print(given.output, model.card.metrics)
+    given = vars(parser.parse_args(args))
+    output = given.pop("output")
+    model = make(given.pop("flanders"), given.pop("bigearthnet"), progress=True, **given)
+    model.save(output)
+    print(output, model.card.metrics)
 
 
 if __name__ == "__main__":
