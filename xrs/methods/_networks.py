@@ -41,10 +41,10 @@ class Bound:
         """The network's images, without a copy where an observation has just its bands."""
         return [_bands(tile[one.role], one.bands) for one in self.inputs]
 
-    def trained(self, state: State, psf: Psf) -> Model:
-        """The model to apply."""
-        model = self.model if isinstance(self.model, Model) else state["models"][self.target.role]
-        return seen_through(model, self._taps(psf))
+    def trained(self, state: State, psf: Psf) -> Model | None:
+        """The model to apply; none on a date too cloudy to learn from."""
+        model = self.model if isinstance(self.model, Model) else state.get("models", {}).get(self.target.role)
+        return None if model is None else seen_through(model, self._taps(psf))
 
     def margin(self, psf: Psf) -> int:
         """Pixels of the target around one on which its result depends."""
@@ -106,8 +106,10 @@ def _apply(
     results: list[Float32] = []
     beside: list[Float32] = []
     for bound in model:
-        halo = tile.halo * tile.factors[bound.target.role]
         trained = bound.trained(state, psf)
+        if trained is None:
+            return _nothing(tile, model, 1 + spread)
+        halo = tile.halo * tile.factors[bound.target.role]
         whole = infer(
             trained, bound.images(tile), halo=halo, device=device, dtype=dtype, batch_size=batch_size, spread=spread
         )
@@ -116,6 +118,13 @@ def _apply(
             part.append(_bands(image, order))
     parts = results + beside
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _nothing(tile: Tile, model: Sequence[Bound], times: int) -> Float32:
+    """NaN for all that is put out."""
+    bands = times * sum(len(bound.target.bands) for bound in model)
+    size = tile.core(model[0].inputs[0].role).shape[1:]
+    return np.full((bands, *size), np.nan, np.float32)
 
 
 def _halo(factors: Mapping[str, int], *, model: Sequence[Bound], psf: Psf, side: int, **_: Any) -> int:
