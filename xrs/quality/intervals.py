@@ -68,7 +68,21 @@ def coverage(mean: Cube, std: Cube, truth: Cube, *, level: float = 0.9) -> xr.Da
 def interval_width(mean: Cube, std: Cube, truth: Cube, *, level: float = 0.9) -> xr.DataArray:
     """Mean width of the intervals ``mean +- z std``, in the data's unit; of two that cover the same, less is better.
 
-    Over the same pixels as :func:`coverage`, where see for parameters and errors.
+    Parameters
+    ----------
+    mean, std, truth : DataArray or Dataset, ([time,] [band,] y, x)
+        As of :func:`coverage`, with the same pixels counted.
+    level : float
+
+    Returns
+    -------
+    DataArray, ([time,] [band])
+        Lazy if an input is; NaN where no pixel counts.
+
+    Raises
+    ------
+    GridMismatchError, BandNotFoundError, TimeAxisError, LayoutError, ParameterError
+        As :func:`coverage`.
 
     Examples
     --------
@@ -131,12 +145,24 @@ def sparsification(mean: Cube, std: Cube, truth: Cube, *, steps: int = 20) -> xr
 def ause(mean: Cube, std: Cube, truth: Cube, *, steps: int = 20) -> xr.DataArray:
     """Area between the curves of :func:`sparsification`, each over its RMSE of all pixels; 0 is ideal.
 
-    Where the standard deviation tells nothing the area is that over the oracle's curve: 0.57 of normal errors. See
-    :func:`sparsification` for parameters and errors.
+    Where the standard deviation tells nothing the area is that over the oracle's curve: 0.57 of normal errors.
+
+    Parameters
+    ----------
+    mean, std, truth : DataArray or Dataset, ([time,] [band,] y, x)
+        As of :func:`coverage`.
+    steps : int
+        As of :func:`sparsification`.
 
     Returns
     -------
     DataArray, ([time,] [band])
+        Lazy if an input is.
+
+    Raises
+    ------
+    GridMismatchError, BandNotFoundError, TimeAxisError, LayoutError, ParameterError
+        As :func:`sparsification`.
 
     Examples
     --------
