@@ -186,7 +186,7 @@ class TestEngine:
         model = s2_model(tree)
         whole = tree.rsfuse.sharpen(method="dsen2", model=model)["B11"]
         for side in (14, 30, 64):
-            monkeypatch.setattr(engine, "_patch_side", lambda *_, side=side: side)
+            monkeypatch.setattr(engine, "_patch_area", lambda *_, side=side: (side // 2 + 2 * model.card.margin) ** 2)
             for batch in (1, 3):
                 out = tree.rsfuse.sharpen(method="dsen2", model=model, batch_size=batch)["B11"]
                 _close(out, whole)
@@ -207,7 +207,7 @@ class TestEngine:
             return forward(*images)
 
         monkeypatch.setattr(network, "forward", small_memory)
-        monkeypatch.setattr(engine, "_patch_side", lambda *_: 16)
+        monkeypatch.setattr(engine, "_patch_area", lambda *_: (8 + 2 * model.card.margin) ** 2)
         with caplog.at_level("WARNING", logger="xrs.models"):
             for _ in range(2):
                 out = tree.rsfuse.sharpen(method="dsen2", model=model, batch_size=8)["B11"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 from distributed import Client, LocalCluster, Lock, WorkerPlugin
 
 from xrs.errors import ParameterError
+from xrs.kernels.memory import keep_memory
 
 __all__ = ["KeepMemory", "connect", "local_cluster", "shared_lock"]
 
@@ -19,16 +19,11 @@ __all__ = ["KeepMemory", "connect", "local_cluster", "shared_lock"]
 #: maps an array anew; most of a task's time can then go into touching fresh pages.
 _ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_MMAP_THRESHOLD_": str(2**32)}
 
-# Numbers of glibc's malloc.h; a C int holds at most 2 GiB, and before glibc 2.35 the second value at most 32 MiB.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_TRIM, _MMAP = 2**30, 2**25
-
 
 class KeepMemory(WorkerPlugin):  # type: ignore[misc, unused-ignore]
-    """Let a worker's allocator keep freed memory up to 1 GiB and take arrays up to 32 MiB from it.
+    """Let a worker's allocator keep freed memory; see :func:`xrs.kernels.memory.keep_memory`.
 
-    For workers that were started without the environment of :func:`local_cluster`. Without effect where the C library
-    is not glibc.
+    For workers that were started without the environment of :func:`local_cluster`.
     """
 
     name = "xrs-keep-memory"
@@ -36,12 +31,7 @@ class KeepMemory(WorkerPlugin):  # type: ignore[misc, unused-ignore]
 
     def setup(self, worker: Any) -> None:
         """Set the thresholds of the process the worker runs in."""
-        try:
-            mallopt = ctypes.CDLL("libc.so.6").mallopt
-        except (OSError, AttributeError):
-            return
-        mallopt(_M_TRIM_THRESHOLD, _TRIM)
-        mallopt(_M_MMAP_THRESHOLD, _MMAP)
+        keep_memory()
 
 
 class _IgnoreInterrupts(WorkerPlugin):  # type: ignore[misc, unused-ignore]

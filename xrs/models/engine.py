@@ -5,12 +5,12 @@ The only module here that knows devices. Each process holds a network once per d
 
 from __future__ import annotations
 
+import copy
 import logging
-import math
 import multiprocessing
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from xrs.errors import ParameterError
+from xrs.kernels.memory import keep_memory
 from xrs.kernels.types import Float32
+from xrs.models.card import Card
 from xrs.models.loader import Model
-from xrs.nets.uncertain import mean_and_spread
+from xrs.nets.narrowing import Layers, Narrowing, layers_of
+from xrs.nets.uncertain import Uncertain, mean_and_spread
 
 __all__ = ["infer", "loaded_network", "pick_device"]
 
@@ -31,8 +34,12 @@ Run = Callable[[Sequence[Tensor]], Tensor]
 
 _LOG = logging.getLogger("xrs.models")
 
-#: glibc asks the system anew for arrays larger than this, and touching fresh pages halves a network's speed.
-_LAYER_BYTES = 32 * 2**20
+#: Of the largest image between two layers. In threads, glibc maps arrays of 64 MiB anew each time, and touching fresh
+#: pages halves a network's speed.
+_LAYER_BYTES = 56 * 2**20
+
+#: Side of the smallest core a patch may have, in margins, though its layers be larger than that.
+_LEAST_CORE = 3
 
 #: Patches at once where the user leaves it to us.
 _BATCH = {"cpu": 1, "cuda": 16}
@@ -40,7 +47,7 @@ _BATCH = {"cpu": 1, "cuda": 16}
 #: Networks a process holds; the one used longest ago goes first.
 _HELD = 16
 
-_networks: OrderedDict[tuple[str, str], nn.Module] = OrderedDict()
+_networks: OrderedDict[tuple[str, str], _Held] = OrderedDict()
 _fitting_batch: dict[tuple[str, str, int], int] = {}
 _load_lock = threading.Lock()
 _gpu_locks: dict[str, threading.Lock] = {}
@@ -89,16 +96,16 @@ def infer(
         If the weights cannot be read or do not fit the card.
     """
     chosen = pick_device(device)
-    network = loaded_network(model, chosen)
+    held = _held(model, chosen)
     _bound_threads()
     ratio = model.card.ratios[-1]
+    layers = held.layers[spread]
     height, width = (n - 2 * halo for n in images[-1].shape[1:])
-    side = _patch_side(network, model.card.margin * ratio) // ratio
-    windows = _windows(height, width, max(side, 1))
+    windows = _windows(height, width, model.card.margin, _patch_area(layers, model.card.margin, ratio, dtype))
     patches = _Patches(model, images, halo, windows)
     bands = len(model.card.result.bands)
     out = np.empty(((1 + spread) * bands, height * ratio, width * ratio), np.float32)
-    run = partial(mean_and_spread, network) if spread else _plain(network)
+    run = _narrowed(_run_of(held.network, spread), layers, patches.core, ratio)
     with _alone_on(chosen), torch.inference_mode(), _precision(chosen, dtype):
         for part, result in _batches(run, patches, chosen, batch_size):
             patches.put(out, part, result)
@@ -130,16 +137,37 @@ def pick_device(device: str) -> torch.device:
 
 def loaded_network(model: Model, device: torch.device) -> nn.Module:
     """The network of a model on a device, ready to infer; loaded once per process and device."""
+    return _held(model, device).network
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A network on its device, and its layers without and with a spread."""
+
+    network: nn.Module
+    layers: Mapping[bool, Layers]
+
+
+def _held(model: Model, device: torch.device) -> _Held:
     key = (model.card.to_json(), str(device))
     with _load_lock:
         if key not in _networks:
+            keep_memory()
             network = model.build().eval().requires_grad_(False)
-            _networks[key] = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            layers = _layers(network, model.card)
+            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            _networks[key] = _Held(network, layers)
             _LOG.info("loaded %r on %s", model, device)
             while len(_networks) > _HELD:
                 _networks.popitem(last=False)
         _networks.move_to_end(key)
         return _networks[key]
+
+
+def _layers(network: nn.Module, card: Card) -> dict[bool, Layers]:
+    probe = copy.deepcopy(network).to(torch.float64)
+    spreads = (False, True) if isinstance(network, Uncertain) else (False,)
+    return {spread: layers_of(_run_of(probe, spread), card.bands, card.ratios, card.margin) for spread in spreads}
 
 
 @dataclass(frozen=True)
@@ -150,6 +178,12 @@ class _Patches:
     images: Sequence[Float32]
     halo: int
     windows: Sequence[tuple[slice, slice]]
+
+    @property
+    def core(self) -> tuple[int, int]:
+        """Rows and columns of every window."""
+        rows, columns = self.windows[0]
+        return rows.stop - rows.start, columns.stop - columns.start
 
     def stacked(self, part: slice, device: torch.device) -> list[Tensor]:
         """Each image's patches (N, band, y, x) with the network's margin, scaled."""
@@ -163,12 +197,12 @@ class _Patches:
         """Write the cores of a batch of results to their place."""
         card = self.model.card
         ratio = card.ratios[-1]
-        cut = card.margin * ratio
         target = torch.from_numpy(out)
         for window, patch in zip(self.windows[part], result, strict=True):
             rows, columns = (slice(s.start * ratio, s.stop * ratio) for s in window)
-            core = patch[:, cut : patch.shape[1] - cut, cut : patch.shape[2] - cut]
-            target[:, rows, columns] = core.to(device="cpu", dtype=torch.float32).mul_(card.scale)
+            core = target[:, rows, columns]
+            top, left = ((n - wanted) // 2 for n, wanted in zip(patch.shape[1:], core.shape[1:], strict=True))
+            core.copy_(patch[:, top : top + core.shape[1], left : left + core.shape[2]]).mul_(card.scale)
 
     def _of_image(self, image: Tensor, factor: int, part: slice) -> Tensor:
         margin = self.model.card.margin
@@ -184,9 +218,19 @@ class _Patches:
         return batch
 
 
-def _plain(network: nn.Module) -> Run:
-    """A network's result alone."""
-    return lambda images: network(*images)
+def _run_of(network: nn.Module, spread: bool) -> Run:
+    """All that a network puts out with a spread, or its result alone."""
+    return partial(mean_and_spread, network) if spread else lambda images: network(*images)
+
+
+def _narrowed(run: Run, layers: Layers, core: tuple[int, int], cell: int) -> Run:
+    """The same, with no more margin in each layer than is needed."""
+
+    def narrowed(images: Sequence[Tensor]) -> Tensor:
+        with Narrowing(layers, core, cell):
+            return run(images)
+
+    return narrowed
 
 
 def _batches(
@@ -235,23 +279,37 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _patch_side(network: nn.Module, margin: int) -> int:
-    """Pixels of the first image along the side of a patch's core: its widest layer takes about ``_LAYER_BYTES``.
+def _patch_area(layers: Layers, margin: int, ratio: int, dtype: str) -> int:
+    """Pixels of the last image that a patch may have: its largest layer takes ``_LAYER_BYTES``.
 
-    Larger ones leave the cache and smaller ones compute more margin; where the margin is wide, the latter counts more.
+    More where the margin would be most of it.
     """
-    layers = [layer.out_channels for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
-    whole = math.isqrt(_LAYER_BYTES // (4 * max(layers, default=1)))
-    return int(np.clip(whole - 2 * margin, max(4 * margin, 64), 1024))
+    of_layer = _LAYER_BYTES / (layers.width * (2 if dtype == "bfloat16" else 4))
+    return max(int(of_layer) // ratio**2, (_LEAST_CORE * margin + 2 * margin) ** 2, 1)
 
 
-def _windows(height: int, width: int, side: int) -> list[tuple[slice, slice]]:
-    """Windows of one size that cover an area; the last of a row or column may overlap the one before."""
-    return [(rows, columns) for rows in _spans(height, side) for columns in _spans(width, side)]
+def _windows(height: int, width: int, margin: int, area: int) -> list[tuple[slice, slice]]:
+    """Windows of one size that cover an area, with their margin at most ``area`` pixels, in the way that costs least.
+
+    The last of a row or column may overlap the one before.
+    """
+    divisions = (_division(height, width, margin, area, rows) for rows in range(1, height + 1))
+    _, rows, columns = min(one for one in divisions if one is not None)
+    return [(y, x) for y in _spans(height, rows) for x in _spans(width, columns)]
 
 
-def _spans(total: int, side: int) -> list[slice]:
-    parts = max(round(total / side), 1)
+def _division(height: int, width: int, margin: int, area: int, rows: int) -> tuple[int, int, int] | None:
+    """Pixels computed, rows and columns, if there are so many rows of windows; None if they are too tall."""
+    tall = -(-height // rows)
+    columns = -(-width // max(area // (tall + 2 * margin) - 2 * margin, 1))
+    wide = -(-width // columns)
+    if rows < height and (tall + 2 * margin) * (wide + 2 * margin) > area:
+        return None
+    # Layers have the whole margin at first and none in the end.
+    return rows * columns * (tall + margin) * (wide + margin), rows, columns
+
+
+def _spans(total: int, parts: int) -> list[slice]:
     size = -(-total // parts)
     return [slice(start, start + size) for start in (min(i * size, total - size) for i in range(parts))]
 

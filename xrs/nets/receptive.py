@@ -11,7 +11,7 @@ from xrs.errors import ParameterError
 from xrs.nets.base import check_layout
 from xrs.nets.uncertain import mean_and_spread
 
-__all__ = ["receptive_margin"]
+__all__ = ["nan_strip", "receptive_margin"]
 
 #: Fine pixels: a network that sees farther than half of this is taken to see the whole image.
 _LONGEST = 4096
@@ -71,6 +71,12 @@ def _margin(probe: nn.Module, bands: tuple[int, ...], ratios: tuple[int, ...], a
 @torch.inference_mode()
 def _touched(probe: nn.Module, bands: tuple[int, ...], ratios: tuple[int, ...], axis: int, cells: int) -> Tensor:
     """Along a strip of coarsest pixels, which of them hold NaN after the middle one was set to NaN."""
+    missing = mean_and_spread(probe, nan_strip(bands, ratios, axis, cells)).isnan().movedim(axis, 0).flatten(1).any(1)
+    return missing.reshape(cells, -1).any(1)
+
+
+def nan_strip(bands: tuple[int, ...], ratios: tuple[int, ...], axis: int, cells: int) -> list[Tensor]:
+    """Images of a strip along an axis, random but for the middle one of its coarsest pixels, which is NaN."""
     generator = torch.Generator().manual_seed(0)
     images = []
     for count, ratio in zip(bands, ratios, strict=True):
@@ -80,5 +86,4 @@ def _touched(probe: nn.Module, bands: tuple[int, ...], ratios: tuple[int, ...], 
         image = torch.rand(shape, generator=generator, dtype=torch.float64)
         image.narrow(axis, cells // 2 * side, side).fill_(torch.nan)
         images.append(image)
-    missing = mean_and_spread(probe, images).isnan().movedim(axis, 0).flatten(1).any(1)
-    return missing.reshape(cells, -1).any(1)
+    return images

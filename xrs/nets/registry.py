@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["get_network", "list_networks", "networks"]
 
 #: Modules of this package that are not networks.
-_SHARED = {"base", "receptive", "registry", "uncertain"}
+_SHARED = {"base", "narrowing", "receptive", "registry", "uncertain"}
 
 
 @cache
