@@ -15,6 +15,7 @@ import xrs
 from xrs.cli import main
 from xrs.methods import FAMILIES, Method, methods_of
 from xrs.methods.base import Reference
+from xrs.nets.registry import networks
 from xrs.quality import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,6 +61,7 @@ def catalogue_page() -> str:
         "What is installed, made from the registries when this page was built. In Python: `xrs.list_methods()`, "
         "`xrs.quality.list_metrics()`, `xrs.list_sensors()`, `xrs.list_indices()`.",
         *(_family_section(family) for family in FAMILIES),
+        _spectral_section(),
         _metrics_section(),
         _sensors_section(),
         _indices_section(),
@@ -203,6 +205,16 @@ def _params_table(params: Iterable[Any]) -> str:
         for p in params
     ]
     return _table(("parameter", "default", "meaning"), rows)
+
+
+def _spectral_section() -> str:
+    """Networks that make other bands: no family's methods, they are used by verbs of their own."""
+    found = [network for network in networks().values() if "spectral" in network.tasks]
+    rows = [(f"`{n.name}`", _escaped(n.summary), _linked(n.differs), _cite(n.reference)) for n in found]
+    text = "Networks that make other bands on the same grid, for `xrs.expand_swath`."
+    return "\n\n".join(
+        ["## Spectral networks", text, _table(("network", "what it does", "differs", "reference"), rows)]
+    )
 
 
 def _metrics_section() -> str:
