@@ -7,6 +7,9 @@ RMSE is the mean of the bands', in units of 1e-4 of reflectance; SRE in dB, SAM 
 out. No network sees the truth at 20 m:
 
 - ``zero-shot``: trained by ``xrs.train`` on the 40 m and 20 m inputs alone, degraded to 80 and 40 m;
+- ``softened``: the same, but the 40 m bands it is trained on were blurred by a Gaussian of 0.42 of their pixels: they
+  were made by a kernel sharper than the sensor, whose own sharpness the result at 20 m is to have. The width was
+  chosen on the BigEarthNet scenes;
 - ``shipped``: ``light`` without ``model=``, weights of other scenes (see the model's card), not adapted to this one;
 - ``retrained``: the shipped weights made again with each seed, which tells how much of the score is luck.
 
@@ -25,15 +28,18 @@ import numpy as np
 import torch
 import xarray as xr
 from bench_sharpen import COARSE, FINE, TAPS, scores, t33uub
+from scipy.ndimage import gaussian_filter
 
 import xrs
 from xrs.kernels import decimate
 from xrs.models import Model
 from xrs.training import shipped
 
+_SOFTNESS = 0.42
+
 #: Options of ``xrs.train``; on two cores a run takes less than five minutes.
 ZERO_SHOT: dict[str, Any] = {
-    "network": "light", **shipped.CONFIG, "psf": "gaussian_box", "patches": 200, "patch_size": 48, "epochs": 20,
+    "task": "sharpen", "network": "light", **shipped.CONFIG, "psf": "gaussian_box", "patches": 200, "patch_size": 48, "epochs": 20,
     "schedule": "cosine", "lr": 2e-3, "batch_size": 6, "progress": False,
 }  # fmt: skip
 
@@ -58,12 +64,20 @@ def sharpened(seen: xr.DataTree, **given: Any) -> np.ndarray:
     return np.stack([fused[key].values for key in COARSE])
 
 
+def softened(seen: xr.DataTree) -> xr.DataTree:
+    def blurred(band: xr.DataArray) -> xr.DataArray:
+        return band.copy(data=gaussian_filter(band.values, _SOFTNESS, mode="nearest"))
+
+    return xr.DataTree.from_dict({"r10m": seen["r10m"].to_dataset(), "r20m": seen["r20m"].to_dataset().map(blurred)})
+
+
 def models(seen: xr.DataTree, data: Path, seeds: list[int], retrain: bool) -> Iterator[tuple[str, Model, float]]:
-    for seed in seeds:
-        model, seconds = timed(
-            lambda seed=seed: xrs.train(seen, task="sharpen", sensor="sentinel-2a", seed=seed, **ZERO_SHOT)
-        )
-        yield f"light, zero-shot, seed {seed}", model, seconds
+    for kind, scene in {"zero-shot": seen, "softened": softened(seen)}.items():
+        for seed in seeds:
+            model, seconds = timed(
+                lambda scene=scene, seed=seed: xrs.train(scene, sensor="sentinel-2a", seed=seed, **ZERO_SHOT)
+            )
+            yield f"light, {kind}, seed {seed}", model, seconds
     yield "light, shipped", xrs.load_model("s2-20m-light"), 0.0
     for seed in seeds if retrain else ():
         model, seconds = timed(

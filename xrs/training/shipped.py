@@ -208,7 +208,7 @@ def make(
     bigearthnet_at: Path,
     *,
     landscapes: int = 8,
-    epochs: int = 40,
+    epochs: int = 120,
     seed: int = 0,
     progress: bool = False,
 ) -> Model:
@@ -232,7 +232,7 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--bigearthnet", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--landscapes", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
     given = vars(parser.parse_args(args))
     output = given.pop("output")
