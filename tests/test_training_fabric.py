@@ -72,18 +72,11 @@ def curve(model: Any) -> list[float]:
     return [epoch["held_out"] for epoch in model.card.training["loss_curve"]]
 
 
-@pytest.mark.parametrize("more", CALLS)
+@pytest.mark.parametrize("more", [*CALLS, pytest.param({"dtype": "bfloat16"}, id="bfloat16")])
 def test_same_weights_as_plain_torch(monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]) -> None:
     fabric = xrs.train(tree(16), epochs=2, **(TINY | more))
     monkeypatch.setattr(loop, "make_runner", OneDevice)
     assert_same_weights(fabric, xrs.train(tree(16), epochs=2, **(TINY | more)))
-
-
-def test_mixed_precision_is_close_to_plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Rounding differs: Fabric does not keep the weights it has cast.
-    fabric = xrs.train(tree(16), epochs=2, dtype="bfloat16", **TINY)
-    monkeypatch.setattr(loop, "make_runner", OneDevice)
-    assert curve(fabric) == pytest.approx(curve(xrs.train(tree(16), epochs=2, dtype="bfloat16", **TINY)), rel=0.01)
 
 
 class TestTwoProcesses:

@@ -28,7 +28,7 @@ class OneDevice:
 
     def __init__(self, device: str, dtype: str) -> None:
         self.device = _best_device() if device == "auto" else torch.device(device)
-        self._mixed = dtype == "bfloat16"
+        self._dtype = dtype
 
     def setup(self, module: Module, optimizer: Optimizer) -> tuple[Module, Optimizer]:
         """Move a module to the device."""
@@ -36,7 +36,7 @@ class OneDevice:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Mixed precision inside, if asked for."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self._mixed else nullcontext()
+        return _autocast(self.device, self._dtype)
 
     def backward(self, loss: Tensor) -> None:
         """Accumulate gradients."""
@@ -84,14 +84,24 @@ def _fabric(device: str, dtype: str, world: int) -> Any:
 
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     kind, _, index = device.partition(":")
-    fabric = Fabric(
+
+    class Processes(Fabric):  # type: ignore[misc]
+        """Fabric's own mixed precision rounds a network's inputs too, and so what it adds its result to."""
+
+        def autocast(self) -> AbstractContextManager[Any]:
+            return _autocast(self.device, dtype)
+
+    fabric = Processes(
         accelerator={"auto": _best_device().type}.get(kind, kind),
         devices=[int(index)] if index else here,
         num_nodes=world // here,
-        precision="bf16-mixed" if dtype == "bfloat16" else "32-true",
     )
     fabric.launch()
     return fabric
+
+
+def _autocast(device: torch.device, dtype: str) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, torch.bfloat16) if dtype == "bfloat16" else nullcontext()
 
 
 def _best_device() -> torch.device:
