@@ -39,8 +39,8 @@ _SOFTNESS = 0.42
 
 #: Options of ``xrs.train``; on two cores a run takes less than five minutes.
 ZERO_SHOT: dict[str, Any] = {
-    "task": "sharpen", "network": "light", **shipped.CONFIG, "psf": "gaussian_box", "patches": 200, "patch_size": 48, "epochs": 20,
-    "schedule": "cosine", "lr": 2e-3, "batch_size": 6, "progress": False,
+    "task": "sharpen", "network": "light", **shipped.CONFIG, "psf": "gaussian_box", "patches": 200, "patch_size": 48,
+    "epochs": 20, "schedule": "cosine", "lr": 2e-3, "batch_size": 6, "progress": False,
 }  # fmt: skip
 
 
