@@ -157,7 +157,7 @@ def test_beats_interpolation_and_classical_methods_on_a_simulated_scene() -> Non
     truth = _landscape(64, 80)
     seen = _seen(truth, 4, S2_BANDS)
     model = xrs.train(
-        seen, **TRAINING, epochs=12, patches=24, patch_size=32, batch_size=4, schedule="cosine", features=16, blocks=1
+        seen, **TRAINING, epochs=5, patches=16, patch_size=32, batch_size=4, schedule="cosine", features=16, blocks=1
     )
     psnr, sam, rmse = _errors(xrs.sharpen(seen, method="dual_sr", model=model), truth, 4)
     for method, margin in (("exp", 6.0), ("sfim", 0.5), ("mtf_glp", 0.0)):

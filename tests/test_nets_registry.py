@@ -21,10 +21,12 @@ case = pytest.mark.parametrize(("name", "layout"), CASES, ids=str)
 
 def test_catalogue_tells_of_every_network() -> None:
     table = list_networks()
-    assert {"dsen2", "vdsen2", "pnn", "pannet", "fusionnet", "light", "nfgr", "ssrpnet", "dual_sr", "rercnn"} <= set(table["name"])
+    assert {"dsen2", "vdsen2", "pnn", "pannet", "fusionnet", "light", "nfgr", "ssrpnet", "dual_sr", "rercnn"} <= set(
+        table["name"]
+    )
     assert (table["summary"].str.len() > 0).all()
     assert (table["reference"].str.len() > 0).all()
-    assert set(", ".join(table["tasks"]).split(", ")) == {"sharpen", "pansharpen"}
+    assert set(", ".join(table["tasks"]).split(", ")) == {"sharpen", "pansharpen", "refine", "spectral"}
 
 
 def test_the_room_loads_without_torch() -> None:
@@ -45,7 +47,7 @@ def test_unknown_name_suggests_a_near_one() -> None:
         ((4, 6), (1, 2, 6), "one of each"),
         ((4, 0), (1, 2), "at least one"),
         ((4, 6), (2, 4), "1 for the first"),
-        ((4, 6), (1, 1), "rising"),
+        ((4, 6, 2), (1, 4, 2), "do not fall"),
         ((4, 6, 2), (1, 2, 3), "divides the last"),
     ],
 )
@@ -59,6 +61,10 @@ def test_networks_refuse_what_they_cannot_take() -> None:
         get_network("pnn").build((4, 6), (1, 2))
     with pytest.raises(ParameterError, match="at most 2"):
         get_network("nfgr").build((4, 6, 2), (1, 2, 6))
+    with pytest.raises(ParameterError, match="the number of bands"):
+        get_network("rercnn").build((4,), (1,))
+    with pytest.raises(ParameterError, match="bands of the last image"):
+        get_network("dsen2").build((4, 6), (1, 2), outputs=3)
     with pytest.raises(ParameterError, match="no parameter 'depth'"):
         get_network("dsen2").build((4, 6), (1, 2), depth=3)
 

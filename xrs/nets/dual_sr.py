@@ -217,7 +217,7 @@ class DualSR(nn.Module):
         looked, read = self.look(torch.cat([details, fine, wide], dim=1)), self.read(fine)
         spatial, spectral = spatial + self.details(looked), spectral + self.expand(read)
         # Of two streams the softmax is the logistic function of one difference.
-        return spatial, spectral, torch.sigmoid(self.choose(torch.cat([looked, read], dim=1)))
+        return spatial, spectral, torch.sigmoid(self.choose(torch.cat([looked, read], dim=1)).to(spatial.dtype))
 
     def _coarsened(self, image: Tensor) -> Tensor:
         return decimate(image, self.taps, self.ratio)
