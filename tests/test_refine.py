@@ -16,7 +16,7 @@ from xrs.errors import MethodNotFoundError, ParameterError
 from xrs.methods import methods_of
 from xrs.operators._refine import injection, refine
 
-QUICK: dict[str, Any] = {"method": "ssr", "epochs": 2, "patches": 3, "side": 24}
+QUICK: dict[str, Any] = {"method": "ssr", "steps": 2, "patches": 3, "side": 24}
 
 
 def _close(a: Any, b: Any, bound: float = 1e-5) -> None:
@@ -45,7 +45,7 @@ def test_dates_are_independent() -> None:
 
 def test_every_group_of_a_sensor_is_improved() -> None:
     tree = s2_tree(8, sixty=True)
-    given = QUICK | {"side": 8, "epochs": 1}
+    given = QUICK | {"side": 8, "steps": 1}
     with pytest.raises(ParameterError, match="patches of 8"):
         tree.rsfuse.sharpen(method="sfim", inject=given)
     tree = s2_tree(16, sixty=False)
@@ -77,7 +77,7 @@ def test_a_date_too_cloudy_to_learn_from_is_kept_as_it_is(caplog: pytest.LogCapt
 
 def test_improves_what_a_rough_method_made() -> None:
     ms, pan, truth = pan_pair(64, 2)
-    given = {"method": "ssr", "epochs": 6, "patches": 4, "side": 32}
+    given = {"method": "ssr", "steps": 40, "patches": 9, "side": 24}
     plain, better = (xrs.pansharpen(ms, pan, method="brovey", inject=inject) for inject in (None, given))
     inner = {"y": slice(8, -8), "x": slice(8, -8)}
     errors = [float((((one - truth) ** 2).isel(inner)).mean() ** 0.5) for one in (plain, better)]
@@ -86,7 +86,7 @@ def test_improves_what_a_rough_method_made() -> None:
 
 def test_the_observation_comes_back_better() -> None:
     ms, pan, _ = pan_pair(64, 2, seed=3)
-    given = {"method": "ssr", "epochs": 6, "patches": 4, "side": 32}
+    given = {"method": "ssr", "steps": 40, "patches": 9, "side": 24}
     misfits = [
         float((abs(xrs.degrade(xrs.pansharpen(ms, pan, method="brovey", inject=inject), 2) - ms)).mean())
         for inject in (None, given)
@@ -115,8 +115,8 @@ def test_record_travels() -> None:
     ("inject", "error"),
     [
         ("srr", MethodNotFoundError),
-        ({"epochs": 3}, ParameterError),
-        ({"method": "ssr", "epochs": 0}, ParameterError),
+        ({"steps": 3}, ParameterError),
+        ({"method": "ssr", "steps": 0}, ParameterError),
         ({"method": "ssr", "side": 7}, ParameterError),
         ({"method": "ssr", "speed": 7}, ParameterError),
     ],

@@ -74,5 +74,5 @@ def test_other_networks_have_no_stages() -> None:
 
 def test_works_without_a_model() -> None:
     ms, pan, _ = pan_pair(48, 2)
-    fused = xrs.pansharpen(ms, pan, method="ssrpnet", epochs=1, patches=2, side=40)
+    fused = xrs.pansharpen(ms, pan, method="ssrpnet", steps=1, patches=2, side=40)
     assert np.isfinite(fused).all()

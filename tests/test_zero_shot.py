@@ -13,7 +13,7 @@ import xrs
 from xrs.errors import ParameterError
 from xrs.methods import _networks
 
-QUICK: dict[str, Any] = {"epochs": 1, "patches": 3, "side": 32}
+QUICK: dict[str, Any] = {"steps": 1, "patches": 3, "side": 32}
 
 
 def _close(a: Any, b: Any, bound: float = 1e-5) -> None:
@@ -41,7 +41,7 @@ def test_all_groups_of_a_sensor_are_learned() -> None:
 
 def test_learns_more_than_interpolation_knows() -> None:
     ms, pan, truth = pan_pair(64, 2)
-    learned = xrs.pansharpen(ms, pan, method="light", psf="box", epochs=30, patches=4, side=32)
+    learned = xrs.pansharpen(ms, pan, method="light", psf="box", steps=30, patches=4, side=32)
     plain = xrs.pansharpen(ms, pan, method="exp")
     inner = {"y": slice(8, -8), "x": slice(8, -8)}
     errors = [float((((one - truth) ** 2).isel(inner)).mean() ** 0.5) for one in (plain, learned)]
@@ -70,4 +70,4 @@ def test_a_date_too_cloudy_to_learn_from_is_missing(caplog: pytest.LogCaptureFix
 def test_small_patches_say_what_they_lack() -> None:
     ms, pan, _ = pan_pair(48, 2)
     with pytest.raises(ParameterError, match="side"):
-        xrs.pansharpen(ms, pan, method="light", epochs=1, side=8)
+        xrs.pansharpen(ms, pan, method="light", steps=1, side=8)

@@ -236,6 +236,6 @@ _PARAMS = (
     ),
     Param("psf", None, "separable point spread (band, tap) from the finest grid to each observation's"),
     Param("guide_psf", None, "for each target, that of every observation to a grid coarser by the target's ratio"),
-    Param("epochs", 100, "passes over the patches where the network learns from the scene", "1 or more", _is_count),
-    *sampling(patches=16, side=64),
+    Param("steps", 300, "of training, where the network learns from the scene", "1 or more", _is_count),
+    *sampling(patches=64, side=32),
 )

@@ -24,7 +24,7 @@ from xrs.methods.base import Param, Pass, State, Tile
 if TYPE_CHECKING:
     from torch import nn
 
-    from xrs.learning.loop import Settings
+    from xrs.learning.loop import Term
     from xrs.models import Card, Model
 
 __all__ = ["Pairs", "Patch", "consistency", "learned", "sampling", "scene_pass", "wald"]
@@ -136,37 +136,43 @@ def wald(patches: Sequence[Patch], roles: Sequence[str], psf: Mapping[str, Float
         inputs.append(np.stack([decimate(image, psf[role], ratio) for image in images]))
         whole = _whole_blocks(seen, seen.shape[-1] * ratio // mask.shape[-1])
         mask = mask & whole.repeat(ratio, axis=1).repeat(ratio, axis=2)[:, None]
-    cut = max(reach_of(psf[role], ratio) for role in roles) * ratio
-    return Pairs(tuple(inputs), values, _inner(mask, cut))
+    # The outermost of the coarser pixels are seen through what lies outside of the patch.
+    return Pairs(tuple(inputs), values, _inner(mask, ratio))
 
 
-def learned(module: nn.Module, card: Card, pairs: Sequence[Pairs], settings: Settings) -> Model:
+def learned(
+    module: nn.Module, card: Card, pairs: Sequence[Pairs], *, steps: int, batch_size: int, seed: int, device: str
+) -> Model:
     """Train a module on pairs; its card gets the scale, the mean magnitude of the targets.
 
     An eighth of the patches, and at least one if there are two, tell which epoch was best.
     """
-    import torch
-
-    from xrs.learning.loop import Term
+    from xrs.learning.loop import Settings
     from xrs.learning.losses import make_loss
-    from xrs.learning.patches import Patches
     from xrs.learning.stages import fit_stages
     from xrs.models import Model
     from xrs.nets import get_network
 
     scale = _scale(pairs[0])
-    terms = []
-    for one in pairs:
-        places = np.zeros((len(one.target), 3), np.int64)
-        divided = Patches(tuple(i / scale for i in one.inputs), one.target / scale, one.mask, places)
-        kept = max(len(divided) // 8, 1)
-        taps = None if one.taps is None else torch.as_tensor(one.taps, dtype=torch.float32)
-        terms.append(
-            Term(divided[: len(divided) - kept] if len(divided) > 1 else divided, divided[-kept:], taps, one.ratio)
-        )
+    terms = [_term(one, scale) for one in pairs]
+    epochs = math.ceil(steps / math.ceil(len(terms[0].train) / batch_size))
+    settings = Settings(epochs, batch_size, optimizer="adam", schedule="cosine", seed=seed, device=device)
     stages = get_network(card.network).stages
     fit_stages(module, stages, terms, make_loss("l1"), settings, beside=lambda _: None, progress=False)
     return Model.from_module(module.cpu(), replace(card, scale=float(scale)))
+
+
+def _term(pairs: Pairs, scale: np.float32) -> Term:
+    import torch
+
+    from xrs.learning.loop import Term
+    from xrs.learning.patches import Patches
+
+    places = np.zeros((len(pairs.target), 3), np.int64)
+    patches = Patches(tuple(i / scale for i in pairs.inputs), pairs.target / scale, pairs.mask, places)
+    kept = max(len(patches) // 8, 1)
+    taps = None if pairs.taps is None else torch.as_tensor(pairs.taps, dtype=torch.float32)
+    return Term(patches[: max(len(patches) - kept, 1)], patches[-kept:], taps, pairs.ratio)
 
 
 def _draw(tile: Tile, _state: State, *, patches: int, side: int, seed: int, **_: Any) -> _Drawn:
@@ -178,15 +184,15 @@ def _draw(tile: Tile, _state: State, *, patches: int, side: int, seed: int, **_:
 
 
 def _cells(tile: Tile, axis: int, side: int) -> range:
-    """Cells of the lattice whose centres lie in the core, along rows (0) or columns (1)."""
+    """Places on a lattice of half a patch with the patch's centre in the core, along rows (0) or columns (1)."""
     coarsest = next(name for name, factor in tile.factors.items() if factor == 1)
     first = tile.origin[axis]
     stop = first + tile.core(coarsest).shape[1 + axis]
-    return range(*(max(math.ceil((edge - side // 2) / side), 0) for edge in (first, stop)))
+    return range(*(max(math.ceil(edge / (side // 2)) - 1, 0) for edge in (first, stop)))
 
 
 def _patch(tile: Tile, rank: float, cell: tuple[int, int], side: int) -> Patch | None:
-    place = (cell[0] * side, cell[1] * side)
+    place = (cell[0] * (side // 2), cell[1] * (side // 2))
     corner = [start - origin + tile.halo for start, origin in zip(place, tile.origin, strict=True)]
     windows = {
         name: (slice(None), *(slice(start * f, (start + side) * f) for start in corner))

@@ -34,7 +34,10 @@ class Untrained:
 
     def card(self, psf: Float64 | None) -> Card:
         """What the model will be; ``psf`` (band, tap) leads from the finest grid to the target's."""
-        return card_through(Card(network=self.network, task=self.task, images=self.images), psf)
+        from xrs.nets import get_network
+
+        config = get_network(self.network).alone.get(self.task, {})
+        return card_through(Card(network=self.network, task=self.task, images=self.images, config=config), psf)
 
     def learn(self, drawn: Sequence[Patch], psf: Float64, guide_psf: Mapping[str, Float64], **settings: Any) -> Any:
         """The model, trained on patches of the scene.
@@ -47,18 +50,16 @@ class Untrained:
         guide_psf : mapping of str to ndarray (band, tap)
             Of each observation to a grid coarser by the same ratio.
         **settings
-            ``epochs``, ``seed`` and ``device``.
+            ``steps``, ``seed`` and ``device``.
         """
-        from xrs.learning.loop import Settings
         from xrs.nets import get_network
 
-        card = self.card(psf)
-        module = get_network(self.network).build(card.bands, card.ratios, seed=settings["seed"], **card.config)
-        pairs = (
-            wald(drawn, self.roles, guide_psf),
-            consistency(drawn, self.roles, self.roles[-1], psf),
-        )
-        return learned(module, card, pairs, Settings(batch_size=4, schedule="cosine", **settings))
+        card, record = self.card(psf), get_network(self.network)
+        module = record.build(card.bands, card.ratios, seed=settings["seed"], **card.config)
+        pairs = [wald(drawn, self.roles, guide_psf)]
+        if record.stages:
+            pairs.append(consistency(drawn, self.roles, self.roles[-1], psf))
+        return learned(module, card, pairs, batch_size=8, **settings)
 
 
 def untrained(network: str, task: str, target: str, observed: Mapping[str, Observed]) -> Untrained:
@@ -90,12 +91,12 @@ class _Learn:
         *,
         psf: Mapping[str, Float64],
         guide_psf: Mapping[str, Mapping[str, Float64]],
-        epochs: int,
+        steps: int,
         seed: int,
         device: str,
         **_: Any,
     ) -> State:
-        settings = {"epochs": epochs, "seed": seed, "device": device}
+        settings = {"steps": steps, "seed": seed, "device": device}
         targets = ((one, one.roles[-1]) for one in self.networks)
         return {"models": {name: one.learn(drawn, psf[name], guide_psf[name], **settings) for one, name in targets}}
 

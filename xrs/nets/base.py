@@ -55,6 +55,8 @@ class Network:
         How many images it takes at most; 0 for any number.
     stages : tuple of Stage
         How it is trained, if not all at once.
+    alone : mapping of str to mapping
+        By task the parameters, in place of the defaults, with which it learns best from a single scene.
     differs : str
         Where it differs from its paper, if it does.
     """
@@ -67,6 +69,7 @@ class Network:
     config: Mapping[str, Any] = field(default_factory=dict)
     images: int = 0
     stages: tuple[Stage, ...] = ()
+    alone: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     differs: str = ""
 
     def build(

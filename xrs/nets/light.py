@@ -169,5 +169,9 @@ NETWORK = Network(
         "psf": None,
         "dropout": 0.0,
     },
+    alone={
+        "pansharpen": {"step": 1, "modulated": True, "projections": 1},
+        "sharpen": {"window": 5, "projections": 1},
+    },
     differs="Own design, experimental.",
 )

@@ -62,13 +62,11 @@ def _learn(
     _state: State,
     *,
     psf: Float64,
-    epochs: int,
-    rate: float,
+    steps: int,
     seed: int,
     device: str,
     **_: Any,
 ) -> State:
-    from xrs.learning.loop import Settings
     from xrs.models import Card, ImageSpec
     from xrs.nets import get_network
 
@@ -76,9 +74,8 @@ def _learn(
     module = get_network(_NETWORK).build(bands, (1, 1), seed=seed)
     images = tuple(ImageSpec(tuple(f"{role}{n}" for n in range(k))) for role, k in zip("xy", bands, strict=True))
     card = Card(network=_NETWORK, task="refine", images=images, margin=_margin())
-    settings = Settings(epochs, batch_size=2, lr=rate, optimizer="adam", seed=seed, device=device)
     pairs = [consistency(drawn, ("fine", "fused"), "coarse", psf)]
-    return {"model": learned(module, card, pairs, settings)}
+    return {"model": learned(module, card, pairs, steps=steps, batch_size=2, seed=seed, device=device)}
 
 
 METHOD = Method(
@@ -94,8 +91,7 @@ METHOD = Method(
     ),
     passes=(scene_pass(_learn),),
     params=(
-        Param("epochs", 7, "passes over the patches", "1 or more", lambda n: isinstance(n, int) and n > 0),
-        Param("rate", 1e-3, "learning rate of Adam", "a number above 0", lambda value: value > 0),
+        Param("steps", 200, "of training", "1 or more", lambda n: isinstance(n, int) and n > 0),
         Param("psf", None, "separable point spread (band, tap) from the fine grid to the coarse one"),
         *sampling(patches=64, side=20),
         DEVICE,
