@@ -153,7 +153,7 @@ class TestTraining:
         [
             ({"loss": "adversarial"}, "alone.*l1"),
             ({"loss": {"l1": 0.0, "adversarial": 1.0}}, "alone"),
-            ({"loss": {"l1": 1.0, "adversarial": -1.0}}, "weight of -1"),
+            ({"loss": {"l1": 1.0, "adversarial": -1.0}}, "adversarial.*=-1"),
             ({"protocol": "consistency"}, "without true images.*wald"),
             ({"patch_size": 8}, "patches of 8 pixels.*at least 16"),
         ],

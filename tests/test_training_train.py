@@ -251,6 +251,22 @@ class TestRefusals:
             {"protocol": "consistency", "patch_size": 2},
             {"consistency_weight": 0.0},
             {"no_such_config": 1},
+            {"features": "many"},
+            {"features": 0},
+            {"epochs": True},
+            {"epochs": 2.5},
+            {"batch_size": 2.5},
+            {"lr": "fast"},
+            {"clip": -1.0},
+            {"patience": 0},
+            {"seed": -1},
+            {"save_every": -1.0},
+            {"patches": "all"},
+            {"patch_size": 8.0},
+            {"held_out": 1.5},
+            {"loss": 3},
+            {"loss": ["l1", "sam"]},
+            {"loss": {"l1": "much"}},
         ],
         ids=str,
     )
@@ -260,6 +276,10 @@ class TestRefusals:
             call = {k: v for k, v in call.items() if k not in ("features", "blocks")}
         with pytest.raises(ParameterError):
             xrs.train(tree(), **call)
+
+    def test_a_folder_as_checkpoint(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelCardError, match="cannot be read"):
+            xrs.train(tree(), epochs=1, checkpoint=tmp_path, **TINY)
 
     def test_inputs(self) -> None:
         ms, pan, _ = pan_pair(16)

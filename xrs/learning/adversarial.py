@@ -7,7 +7,6 @@ after SRGAN (Ledig et al. 2017, 10.1109/CVPR.2017.19) that scores windows, least
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from torch.func import functional_call
 
 from xrs.errors import ParameterError
 from xrs.learning.learner import Learner
+from xrs.learning.losses import weights_of
 
 __all__ = ["ADVERSARIAL", "Opponent", "discriminator_loss", "generator_loss", "split_loss"]
 
@@ -53,19 +53,17 @@ def split_loss(loss: str | Mapping[str, float]) -> tuple[str | Mapping[str, floa
     Raises
     ------
     ParameterError
-        If the adversarial loss stands alone, or its weight is negative or not finite.
+        If the adversarial loss stands alone, or a weight is negative or not finite.
 
     Examples
     --------
     >>> split_loss({"l1": 1.0, "adversarial": 0.001})
     ({'l1': 1.0}, 0.001)
     """
-    weights = {loss: 1.0} if isinstance(loss, str) else dict(loss)
+    weights = weights_of(loss)
     weight = weights.pop(ADVERSARIAL, None)
     if weight is None:
         return loss, 0.0
-    if not 0 <= weight < math.inf:
-        raise ParameterError(f"a weight of {weight} of the adversarial loss", "0 or more")
     if not any(weights.values()):
         raise ParameterError(
             "the adversarial loss alone", "one that compares pixels beside it", "{'l1': 1.0, 'adversarial': 0.001}"

@@ -42,7 +42,7 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise ModelCardError(f"{path} cannot be read ({error})", "a checkpoint of xrs.train", remedy) from error
     if _KEY not in header:
         raise ModelCardError(f"{path} is no checkpoint", "a checkpoint of xrs.train", remedy)

@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate
 from xrs.errors import ParameterError
 from xrs.learning.adversarial import Opponent
 from xrs.learning.checkpoint import load_state, save_state
+from xrs.learning.checks import check_real, check_whole
 from xrs.learning.devices import make_runner
 from xrs.learning.learner import OPTIMIZERS, Learner
 from xrs.learning.losses import Loss
@@ -70,11 +71,14 @@ class Settings:
     save_every: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.epochs != "auto" and (not isinstance(self.epochs, int) or self.epochs < 1):
+        whole = isinstance(self.epochs, int) and not isinstance(self.epochs, bool)
+        if self.epochs != "auto" and not (whole and int(self.epochs) >= 1):
             raise ParameterError(f"epochs={self.epochs!r}", "'auto', or an integer of 1 or more")
-        if self.batch_size < 1:
-            raise ParameterError(f"batch_size={self.batch_size}", "1 or more")
-        if not 0 < self.lr < math.inf:
+        for name, least in (("batch_size", 1), ("patience", 1), ("most_epochs", 1), ("seed", 0)):
+            check_whole(name, getattr(self, name), least)
+        for name in ("lr", "clip", "save_every"):
+            check_real(name, getattr(self, name))
+        if not self.lr:
             raise ParameterError(f"lr={self.lr}", "a learning rate above 0")
         if self.optimizer not in OPTIMIZERS:
             raise ParameterError(f"optimizer={self.optimizer!r}", f"one of {list(OPTIMIZERS)}")

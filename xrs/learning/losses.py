@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from xrs.errors import ParameterError
+from xrs.learning.checks import check_real
 
-__all__ = ["LOSSES", "Loss", "ergas", "gradient", "l1", "laplace", "make_loss", "sam"]
+__all__ = ["LOSSES", "Loss", "ergas", "gradient", "l1", "laplace", "make_loss", "sam", "weights_of"]
 
 #: (prediction, target, mask) -> scalar; the mask is bool and of the images' shape.
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -67,6 +68,27 @@ def laplace(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 LOSSES: Mapping[str, Loss] = {"l1": l1, "sam": sam, "ergas": ergas, "gradient": gradient}
 
 
+def weights_of(loss: str | Mapping[str, float]) -> dict[str, float]:
+    """The weights of losses by name.
+
+    Raises
+    ------
+    ParameterError
+        If that is no name and no mapping, or a weight is no finite number of 0 or more.
+
+    Examples
+    --------
+    >>> weights_of("l1")
+    {'l1': 1.0}
+    """
+    if not isinstance(loss, str | Mapping):
+        raise ParameterError(f"loss={loss!r}", "a name, or a mapping of names to weights", "{'l1': 1.0, 'sam': 0.1}")
+    weights = {loss: 1.0} if isinstance(loss, str) else dict(loss)
+    for name, weight in weights.items():
+        check_real(f"the weight of the loss {name!r}", weight)
+    return weights
+
+
 def make_loss(loss: str | Mapping[str, float]) -> Loss:
     """A loss by name, or a weighted sum of several.
 
@@ -86,12 +108,12 @@ def make_loss(loss: str | Mapping[str, float]) -> Loss:
     >>> float(make_loss({"l1": 2.0, "gradient": 1.0})(one, zero, one > 0))
     2.0
     """
-    weights = {loss: 1.0} if isinstance(loss, str) else dict(loss)
+    weights = weights_of(loss)
     unknown = sorted(set(weights) - set(LOSSES))
     if unknown:
         raise ParameterError(f"loss {unknown[0]!r}", f"one of {list(LOSSES)}, or a mapping of them to weights")
-    if not all(0 <= w < math.inf for w in weights.values()) or not sum(weights.values()):
-        raise ParameterError(f"loss weights {weights}", "weights of 0 or more, at least one above")
+    if not sum(weights.values()):
+        raise ParameterError(f"loss weights {weights}", "at least one above 0")
 
     def weighted(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         parts = [w * LOSSES[name](prediction, target, mask) for name, w in weights.items() if w]

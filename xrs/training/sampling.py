@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from xrs.errors import ParameterError
 from xrs.kernels import fill_gaps
 from xrs.kernels.types import Float32
+from xrs.learning.checks import check_whole
 from xrs.learning.patches import Patches
 from xrs.training.protocols import Pairs
 
@@ -217,8 +218,7 @@ def _lattice(pairs: Pairs, side: int) -> int:
 
 
 def _check_shares(count: int, held_out: float, most_missing: float) -> None:
-    if count < 1:
-        raise ParameterError(f"patches={count}", "1 or more")
+    check_whole("patches", count, 1)
     if not 0 < held_out < 1:
         raise ParameterError(f"held_out={held_out}", "a share above 0 and below 1")
     if not 0 <= most_missing < 1:

@@ -14,8 +14,9 @@ import xarray as xr
 
 from xrs.cube import band_keys, geobox_of, wavelengths
 from xrs.cube.metadata import package_version
-from xrs.errors import ParameterError
+from xrs.errors import ParameterError, XrsError
 from xrs.learning.adversarial import split_loss
+from xrs.learning.checks import check_whole
 from xrs.learning.loop import Epoch, Settings, Term
 from xrs.learning.losses import make_loss
 from xrs.learning.patches import Patches
@@ -264,7 +265,15 @@ def _fresh(network: str, task: str, images: Images, seed: int, config: Mapping[s
     record = get_network(network)
     if task not in record.tasks:
         raise ParameterError(f"the network {network!r} for task={task!r}", f"one for {' or '.join(record.tasks)}")
-    return record.build(images.bands, images.ratios, seed=seed, **config)
+    try:
+        return record.build(images.bands, images.ratios, seed=seed, **config)
+    except XrsError:
+        raise
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        # Networks do not check their parameters: torch does, in its own words.
+        raise ParameterError(
+            f"the network {network!r} with {config} ({error})", f"values such as {dict(record.config)}"
+        ) from error
 
 
 def _share(held_out: float | None, plan: Uncertainty | None) -> float:
@@ -276,7 +285,8 @@ def _share(held_out: float | None, plan: Uncertainty | None) -> float:
 def _side(patch_size: int | None, ratio: int) -> int | None:
     if patch_size is None:
         return None
-    if patch_size < ratio or patch_size % ratio:
+    check_whole("patch_size", patch_size, ratio)
+    if patch_size % ratio:
         raise ParameterError(f"patch_size={patch_size}", f"a multiple of the ratio {ratio}")
     return patch_size // ratio
 
