@@ -48,7 +48,7 @@ def uncertain(
         module.tail.weight.data.mul_(30.0)
     heads = [LaplaceHead(*layout, seed=9)] if kind == "laplace" else []
     for head in heads:
-        head.last.weight.data.mul_(100.0)
+        head.last.weight.data.mul_(30.0)
     return Model.from_module(Uncertain(built, heads, passes), card)
 
 
