@@ -14,6 +14,7 @@ from xrs.errors import XrsError
 
 if TYPE_CHECKING:
     from xrs import cube, errors, indices, io, kernels, lazy, methods, models, nets, operators, quality, scenes, sensors
+    from xrs import plots as plots
     from xrs.indices import list_indices
     from xrs.io.product import open_product, to_product
     from xrs.io.stac import open_stac
@@ -60,7 +61,7 @@ _WHERE = {
 
 _ROOMS = (
     *("cube", "errors", "indices", "io", "kernels", "lazy", "methods", "models", "nets", "operators", "quality"),
-    *("scenes", "sensors"),
+    *("plots", "scenes", "sensors"),
 )
 
 __all__ = [

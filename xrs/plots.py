@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from xrs.models import Model
+
 __all__ = [
     "check_matplotlib",
     "colour_bar",
     "composite",
+    "loss_curve",
     "month_ticks",
     "new_figure",
     "outline",
@@ -103,6 +106,49 @@ def shade_gaps(axes: Axes, observed: xr.DataArray) -> None:
     missing = times[~np.isfinite(observed.values)]
     for number, moment in enumerate(missing):
         axes.axvspan(moment - half, moment + half, color="#E4E4E4", lw=0, label=None if number else "clouds")
+
+
+def loss_curve(model: Model) -> Figure:
+    """The losses of a model's training by epoch, with the best epoch on held-out patches, whose weights it has.
+
+    Parameters
+    ----------
+    model : Model
+        Made by :func:`xrs.train`; its card has the losses.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ParameterError
+        If the card tells of no losses, or Matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from xrs.models import Card, ImageSpec, Model
+    >>> epochs = [{"train": 0.3, "held_out": 0.4, "lr": 0.001}, {"train": 0.2, "held_out": 0.3, "lr": 0.001}]
+    >>> images = ImageSpec(("B04",)), ImageSpec(("B11",), ratio=2)
+    >>> figure = loss_curve(Model(Card("light", "sharpen", images, training={"loss_curve": epochs})))
+    >>> figure.axes[0].get_xlabel()
+    'epoch'
+    """
+    check_matplotlib()
+    curve = model.card.training.get("loss_curve")
+    if not curve:
+        raise ParameterError(f"{model} without a loss curve", "a model that xrs.train made")
+    train, held_out = ([epoch[part] for epoch in curve] for part in ("train", "held_out"))
+    epochs = np.arange(1, len(curve) + 1)
+    best = int(np.argmin(held_out))
+    with new_figure(4.5, 3.0) as figure:
+        axes = figure.subplots()
+        axes.plot(epochs, train, color=BLUE, lw=1.2, label="training patches")
+        axes.plot(epochs, held_out, color=ORANGE, lw=1.2, label="held-out patches")
+        axes.plot(epochs[best], held_out[best], "o", color=BLACK, ms=5, label=f"best, epoch {epochs[best]}")
+        axes.set(xlabel="epoch", ylabel="loss", yscale="log", title=f"{model.card.network}, {model.card.task}")
+        axes.legend(frameon=False)
+    return figure
 
 
 def _extent_in_km(image: xr.DataArray) -> tuple[float, float, float, float]:
