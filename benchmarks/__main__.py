@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "memory": [],
     "product": ["128"],
     "gdal": [],
+    "networks": [],
 }
 
 

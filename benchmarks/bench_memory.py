@@ -18,9 +18,13 @@ import xarray as xr
 import xrs
 from benchmarks.cases import RATIO, cube_of
 from benchmarks.common import Table
+from xrs.cube import band_keys
 from xrs.io.product import open_product, to_product
 from xrs.lazy.cluster import local_cluster
 from xrs.lazy.generate import generate
+from xrs.methods import get_method
+from xrs.models import Card, ImageSpec, Model
+from xrs.nets import get_network
 
 #: How a job is run: one process with two threads, or two processes of one thread.
 SCHEDULERS = ("threads", "distributed")
@@ -35,7 +39,7 @@ class Case:
     Attributes
     ----------
     verb : str
-        A pansharpening method, or ``whittaker``.
+        A pansharpening method or network, or ``whittaker``.
     rows, columns, dates : int
         Of the finest grid.
     chunk : int
@@ -62,13 +66,19 @@ def tables(quick: bool) -> Iterator[Table]:
         "threads: one process with two threads; distributed: the larger of two workers. To reach: 1.15.",
     )
     for verb, growth, *sizes in cases(quick):
-        with tempfile.TemporaryDirectory() as folder:
-            small, large = (replace(case, folder=folder) for case in sizes)
-            write_sources(large)
-            for scheduler in SCHEDULERS[: 1 if quick else 2]:
-                one, ten = peak(small, scheduler), peak(large, scheduler)
-                table.add(verb, growth, scheduler, one, ten, ten / one, size_of(large))
+        for row in memory_rows(verb, growth, *sizes, quick):
+            table.add(*row)
     yield table
+
+
+def memory_rows(verb: str, growth: str, small: Case, large: Case, quick: bool) -> Iterator[tuple[str | float, ...]]:
+    """The rows of a small and a large job, one for each scheduler."""
+    with tempfile.TemporaryDirectory() as folder:
+        small, large = (replace(case, folder=folder) for case in (small, large))
+        write_sources(large)
+        for scheduler in SCHEDULERS[: 1 if quick else 2]:
+            one, ten = peak(small, scheduler), peak(large, scheduler)
+            yield verb, growth, scheduler, one, ten, ten / one, size_of(large)
 
 
 def cases(quick: bool) -> Iterator[tuple[str, str, Case, Case]]:
@@ -144,7 +154,15 @@ def result_of(case: Case) -> xr.DataArray:
 
     if case.verb == "whittaker":
         return xrs.smooth(source("series"), "whittaker", lmbda=10.0)
-    return xrs.pansharpen(source("ms", RATIO), source("pan").isel(band=0, drop=True), case.verb)
+    ms, pan = source("ms", RATIO), source("pan").isel(band=0, drop=True)
+    options = {"model": _network(case.verb, ms)} if get_method(case.verb, "pansharpen").needs_model else {}
+    return xrs.pansharpen(ms, pan, case.verb, **options)
+
+
+def _network(name: str, ms: xr.DataArray) -> Model:
+    """A network with random weights for the jobs' images."""
+    card = Card(name, "pansharpen", (ImageSpec(("pan",)), ImageSpec(tuple(band_keys(ms)), RATIO)))
+    return Model.from_module(get_network(name).build(card.bands, card.ratios), card)
 
 
 def peak_of_process() -> float:
