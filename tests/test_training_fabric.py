@@ -81,6 +81,7 @@ def test_same_weights_as_plain_torch(monkeypatch: pytest.MonkeyPatch, more: dict
 
 class TestTwoProcesses:
     @pytest.mark.slow
+    @pytest.mark.timeout(900)
     @pytest.mark.parametrize("more", CALLS)
     def test_learn_together_and_go_on(self, tmp_path: Path, more: dict[str, Any]) -> None:
         together(tmp_path, epochs=2, **more)

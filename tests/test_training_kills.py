@@ -56,6 +56,7 @@ def wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "call", [{}, {"patch_size": 16, "loss": {"l1": 1.0, "adversarial": 1e-3}}], ids=["pixels", "adversarial"]
 )
