@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "accuracy": [],
     "pansharpen": ["--side", "1024"],
     "sharpen": ["--repeats", "1", "--side", "600"],
+    "training": ["--seeds", "0"],
     "temporal": [],
     "tiles": [],
     "scaling": [],

@@ -1,6 +1,6 @@
 """Accuracy of learned sharpening on a real Sentinel-2 scene, beside the best classical methods.
 
-    python benchmarks/bench_training.py [--data ../shared/data] [--seeds 0 1 2] [--retrain]
+    python -m benchmarks.bench_training [--data ../shared/data] [--seeds 0 1 2] [--retrain]
 
 T33UUB, 40 to 20 m, as in ``bench_sharpen.py``: both groups blurred by a Gaussian of half a pixel and averaged 2 by 2;
 RMSE is the mean of the bands', in units of 1e-4 of reflectance; SRE in dB, SAM in degrees; 10 pixels at the edges left
@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from bench_sharpen import COARSE, FINE, TAPS, scores, t33uub
 from scipy.ndimage import gaussian_filter
 
 import xrs
+from benchmarks.bench_sharpen import COARSE, FINE, TAPS, scores, t33uub
 from xrs.kernels import decimate
 from xrs.models import Model
 from xrs.training import shipped
