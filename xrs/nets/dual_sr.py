@@ -31,7 +31,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, max_pool2d
+from torch.nn.functional import adaptive_avg_pool2d
 
 from xrs.errors import ParameterError
 from xrs.kernels import gaussian_taps
@@ -246,9 +246,8 @@ def _distance(one: Tensor, other: Tensor, where: Tensor) -> Tensor:
 
 
 def _whole(seen: Tensor, coarse: Tensor) -> Tensor:
-    """Where coarse pixels and their neighbours, which the point spread shows too, were seen (N, 1, y, x)."""
-    missing = adaptive_avg_pool2d(seen.float(), (coarse.shape[2], coarse.shape[3])) < 1
-    return max_pool2d(missing.float(), 3, stride=1, padding=1) == 0
+    """Where all of a coarse pixel was seen (N, 1, y, x)."""
+    return adaptive_avg_pool2d(seen.float(), (coarse.shape[2], coarse.shape[3])) == 1
 
 
 def _first_response(response: Sequence[Sequence[float]] | None, fine: int, coarse: int) -> Tensor:
