@@ -421,7 +421,7 @@ class TestAncillary:
         assert "ancillary_variables" not in xrs.open_product(place)["B11"].attrs
 
 
-def noisy(side: int = 192, seed: int = 0) -> tuple[xr.DataTree, np.ndarray]:
+def noisy(side: int = 256, seed: int = 0) -> tuple[xr.DataTree, np.ndarray]:
     """A tree whose coarse band is the block mean of a fine one plus Laplace noise whose size a second fine band tells.
 
     Also the standard deviation of that noise at the coarse pixels.
@@ -442,17 +442,16 @@ CALL: dict[str, Any] = TINY | {"patches": 100, "held_out": 0.4}
 class TestTraining:
     def test_a_head_finds_the_noise_that_is_there(self) -> None:
         groups, local = noisy()
-        model = xrs.train(
-            groups, uncertainty="laplace", epochs=60, lr=5e-3, schedule="cosine", **(TINY | {"patches": 200})
-        )
+        call = TINY | {"patches": 100, "patch_size": 16}
+        model = xrs.train(groups, uncertainty="laplace", epochs=40, lr=5e-3, schedule="cosine", **call)
         # At the scale of training: what is sharpened is what was degraded, and the truth is what was observed.
         low = xrs.degrade(groups, 2)
         fine = xrs.sharpen(low, "light", model=model, uncertainty=True)
         ranks = stats.spearmanr(fine["B11_std"].values.ravel(), local.ravel())
-        assert ranks.statistic > 0.7
+        assert ranks.statistic > 0.75
         truth = to_array(groups["r20m"].to_dataset())
-        assert 0.87 < float(coverage(fine[["B11"]], ancillaries(fine, "std"), truth)[0]) < 0.95
-        assert float(ause(fine[["B11"]], ancillaries(fine, "std"), truth)[0]) < 0.35
+        assert 0.85 < float(coverage(fine[["B11"]], ancillaries(fine, "std"), truth)[0]) < 0.95
+        assert float(ause(fine[["B11"]], ancillaries(fine, "std"), truth)[0]) < 0.4
 
     @pytest.mark.parametrize(
         ("options", "kind", "members", "passes"),
