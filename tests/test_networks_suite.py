@@ -191,6 +191,17 @@ class TestEngine:
                 out = tree.rsfuse.sharpen(method="dsen2", model=model, batch_size=batch)["B11"]
                 _close(out, whole)
 
+    @pytest.mark.parametrize(("height", "width"), [(512, 512), (300, 7), (1, 1), (97, 640)])
+    @pytest.mark.parametrize(("margin", "area"), [(8, 29000), (0, 100), (16, 64 * 64), (3, 10**9)])
+    def test_windows_cover_a_tile_and_keep_to_their_area(self, height: int, width: int, margin: int, area: int) -> None:
+        covered = np.zeros((height, width), int)
+        for rows, columns in engine._windows(height, width, margin, area):
+            covered[rows, columns] += 1
+            tall, wide = (s.stop - s.start + 2 * margin for s in (rows, columns))
+            assert tall * wide <= area
+        assert covered.all()
+        assert covered.shape == (height, width)
+
     def test_memory_that_runs_out_halves_the_batch(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
