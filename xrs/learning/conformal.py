@@ -47,7 +47,7 @@ def check_count(places: int, level: float) -> None:
     if places < least:
         raise ParameterError(
             f"{places} places to calibrate an interval of {level:.0%} with",
-            f"{least} or more, and as many to check it with",
+            f"{least} or more in each half of the held-out places",
             "a larger scene or held_out=, more patches=, or a smaller patch_size=",
         )
 

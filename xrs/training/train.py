@@ -113,7 +113,7 @@ def train(
         less in a small scene.
     held_out : float, optional
         Share of the places that are held out. An eighth if not given; a quarter, in smaller places, for a model with
-        uncertainty, which is calibrated on half of them.
+        uncertainty, which is calibrated on them.
     most_missing : float
         Patches with a larger share of NaN are not taken. In others gaps are filled in the inputs, and pixels
         with a gap in an input or in the target do not count in the loss.
@@ -173,7 +173,7 @@ def train(
     Raises
     ------
     ParameterError
-        For arguments out of range, a scene too small or too cloudy (with uncertainty, 9 held-out places or more are
+        For arguments out of range, a scene too small or too cloudy (with uncertainty, 18 held-out places or more are
         needed to calibrate), a device that is not there, a loss that is no longer finite, or a checkpoint of another
         run.
     LayoutError, GridMismatchError, RadiometryError, TimeAxisError

@@ -89,7 +89,8 @@ def with_dropout(network: str, config: Mapping[str, Any]) -> dict[str, Any]:
 def check_places(patches: Patches, level: float, seed: int) -> None:
     """Refuse, before any training, held-out patches of too few places to calibrate with."""
     places, first = split_places(patches.spots, seed)
-    check_count(np.unique(places[first]).size, level)
+    # The second half is the smaller one.
+    check_count(np.unique(places[~first]).size, level)
 
 
 def new_head(
@@ -116,19 +117,22 @@ class Calibration:
 def calibrated(
     network: Module, uncertainty: Uncertainty, term: Term, bands: Sequence[str], scale: float, seed: int
 ) -> Calibration:
-    """The factors of the intervals by one half of the held-out places, and how they do on the other half.
+    """The factors of the intervals by all held-out places, and how such factors do on places that did not set them.
 
-    The metrics are the share of pixels covered and the mean width in the data's unit, means over bands.
+    For the metrics each half of the places sets factors for the other: the share of pixels covered and the mean width
+    in the data's unit, means over both halves and over bands.
     """
     patches = term.held_out
     mean, std = np.split(_predicted(network, patches), 2, axis=1)
-    error = patches.target - mean
-    mask = _inside(patches)
+    error, mask, level = patches.target - mean, _inside(patches), uncertainty.level
     places, first = split_places(patches.spots, seed)
-    level = uncertainty.level
-    factors = conformal_factors(error[first], std[first], mask[first], places[first], level)
-    half = (quantile_of(level) * factors[:, None, None] * std[~first]).astype(np.float32)
-    covered, width = covered_share(error[~first], half, mask[~first], places[~first])
+    checks = []
+    for part in (first, ~first):
+        factors = conformal_factors(error[part], std[part], mask[part], places[part], level)
+        half = (quantile_of(level) * factors[:, None, None] * std[~part]).astype(np.float32)
+        checks.append(covered_share(error[~part], half, mask[~part], places[~part]))
+    covered, width = np.mean(checks, axis=(0, 2))
+    factors = conformal_factors(error, std, mask, places, level)
     facts = {
         "kind": uncertainty.kind,
         "members": uncertainty.members,
@@ -136,9 +140,8 @@ def calibrated(
         "level": level,
         "factors": {band: float(factor) for band, factor in zip(bands, factors, strict=True)},
     }
-    counts = {name: int(np.unique(places[part]).size) for name, part in (("calibration", first), ("test", ~first))}
-    metrics = {"coverage": float(covered.mean()), "interval_width": float(width.mean()) * scale}
-    return Calibration(facts, metrics, {f"{name}_places": count for name, count in counts.items()})
+    metrics = {"coverage": float(covered), "interval_width": float(width) * scale}
+    return Calibration(facts, metrics, {"calibration_places": int(np.unique(places).size)})
 
 
 def _inside(patches: Patches) -> NDArray[np.bool_]:
