@@ -68,6 +68,6 @@ def test_a_date_too_cloudy_to_learn_from_is_missing(caplog: pytest.LogCaptureFix
 
 
 def test_small_patches_say_what_they_lack() -> None:
-    ms, pan, _ = pan_pair(48, 2)
+    ms, pan, _ = pan_pair(24, 4)
     with pytest.raises(ParameterError, match="side"):
         xrs.pansharpen(ms, pan, method="light", steps=1, side=8)

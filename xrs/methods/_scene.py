@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,12 +22,9 @@ from xrs.kernels.types import Bool, Float32, Float64
 from xrs.methods.base import Param, Pass, State, Tile
 
 if TYPE_CHECKING:
-    from torch import nn
+    from xrs.learning.scene import Pairs
 
-    from xrs.learning.loop import Term
-    from xrs.models import Card, Model
-
-__all__ = ["Pairs", "Patch", "consistency", "learned", "sampling", "scene_pass", "wald"]
+__all__ = ["Patch", "consistency", "sampling", "scene_pass", "wald"]
 
 _LOG = logging.getLogger("xrs.methods")
 
@@ -89,31 +86,10 @@ def scene_pass(learn: Callable[..., State]) -> Pass:
     return Pass(_draw, _merge, _Learn(learn))
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Inputs of a network and the target of its result, a row for each patch.
-
-    Attributes
-    ----------
-    inputs : tuple of ndarray (patch, band, y, x)
-        The finest first.
-    target, mask : ndarray (patch, band, y, x)
-        Where the mask is false, the target was not seen, or its surroundings reach out of the patch.
-    taps : ndarray (band, tap) or None
-        Point spread from the result to the target; None if they share a grid.
-    ratio : int
-        Between them.
-    """
-
-    inputs: tuple[Float32, ...]
-    target: Float32
-    mask: Bool
-    taps: Float64 | None = None
-    ratio: int = 1
-
-
 def consistency(patches: Sequence[Patch], inputs: Sequence[str], target: str, taps: Float64) -> Pairs:
     """Pairs whose result, seen through ``taps``, must give the coarse observation back."""
+    from xrs.learning.scene import Pairs
+
     ratio = _side(patches, inputs[0]) // _side(patches, target)
     images = [_stacked(patches, role) for role in inputs]
     values, mask = _stacked(patches, target)
@@ -127,6 +103,8 @@ def wald(patches: Sequence[Patch], roles: Sequence[str], psf: Mapping[str, Float
 
     ``psf`` leads from each observation's grid to that coarser one.
     """
+    from xrs.learning.scene import Pairs
+
     ratio = _side(patches, roles[0]) // _side(patches, roles[-1])
     side = _side(patches, roles[-1]) // ratio * ratio
     values, mask = _stacked(patches, roles[-1], side)
@@ -138,41 +116,6 @@ def wald(patches: Sequence[Patch], roles: Sequence[str], psf: Mapping[str, Float
         mask = mask & whole.repeat(ratio, axis=1).repeat(ratio, axis=2)[:, None]
     # The outermost of the coarser pixels are seen through what lies outside of the patch.
     return Pairs(tuple(inputs), values, _inner(mask, ratio))
-
-
-def learned(
-    module: nn.Module, card: Card, pairs: Sequence[Pairs], *, steps: int, batch_size: int, seed: int, device: str
-) -> Model:
-    """Train a module on pairs; its card gets the scale, the mean magnitude of the targets.
-
-    An eighth of the patches, and at least one if there are two, tell which epoch was best.
-    """
-    from xrs.learning.loop import Settings
-    from xrs.learning.losses import make_loss
-    from xrs.learning.stages import fit_stages
-    from xrs.models import Model
-    from xrs.nets import get_network
-
-    scale = _scale(pairs[0])
-    terms = [_term(one, scale) for one in pairs]
-    epochs = math.ceil(steps / math.ceil(len(terms[0].train) / batch_size))
-    settings = Settings(epochs, batch_size, optimizer="adam", schedule="cosine", seed=seed, device=device)
-    stages = get_network(card.network).stages
-    fit_stages(module, stages, terms, make_loss("l1"), settings, beside=lambda _: None, progress=False)
-    return Model.from_module(module.cpu(), replace(card, scale=float(scale)))
-
-
-def _term(pairs: Pairs, scale: np.float32) -> Term:
-    import torch
-
-    from xrs.learning.loop import Term
-    from xrs.learning.patches import Patches
-
-    places = np.zeros((len(pairs.target), 3), np.int64)
-    patches = Patches(tuple(i / scale for i in pairs.inputs), pairs.target / scale, pairs.mask, places)
-    kept = max(len(patches) // 8, 1)
-    taps = None if pairs.taps is None else torch.as_tensor(pairs.taps, dtype=torch.float32)
-    return Term(patches[: max(len(patches) - kept, 1)], patches[-kept:], taps, pairs.ratio)
 
 
 def _draw(tile: Tile, _state: State, *, patches: int, side: int, seed: int, **_: Any) -> _Drawn:
@@ -254,12 +197,6 @@ def _inner(mask: Bool, cut: int) -> Bool:
     inner = np.zeros(mask.shape, bool)
     inner[..., cut : side - cut, cut : side - cut] = True
     return mask & inner
-
-
-def _scale(pairs: Pairs) -> np.float32:
-    """The mean magnitude of what was seen: networks work on values of about one."""
-    mean = np.abs(pairs.target[pairs.mask]).mean(dtype=np.float64) if pairs.mask.any() else 0.0
-    return np.float32(mean if mean > 0 else 1.0)
 
 
 def _seen(tile: Tile, name: str, window: tuple[slice, ...]) -> Bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xrs.kernels.types import Float64
-from xrs.methods._scene import Patch, consistency, learned, scene_pass, wald
+from xrs.methods._scene import Patch, consistency, scene_pass, wald
 from xrs.methods.base import Pass, State
 from xrs.models import Card, ImageSpec, Observed
 from xrs.models.spread import card_through
@@ -52,6 +52,7 @@ class Untrained:
         **settings
             ``steps``, ``seed`` and ``device``.
         """
+        from xrs.learning.scene import learned
         from xrs.nets import get_network
 
         card, record = self.card(psf), get_network(self.network)

@@ -45,9 +45,9 @@ def refine(chosen: Injection, fused: Any, fine: Any, coarse: Any, psf: Float64) 
     record, params = chosen
     ratio = int(fine.shape[-1]) // int(coarse.shape[-1])
     factors = {"fused": ratio, "fine": ratio, "coarse": 1}
-    sources = {
-        name: Source(array, factors[name]) for name, array in {"fused": fused, "fine": fine, "coarse": coarse}.items()
-    }
+    arrays = {"fused": fused, "fine": fine, "coarse": coarse}
+    sources = {name: Source(arrays[name], factors[name]) for name in record.needs}
+    params = params | {"psf": psf}
     return map_tiles(
         record.apply,
         sources,
@@ -55,7 +55,7 @@ def refine(chosen: Injection, fused: Any, fine: Any, coarse: Any, psf: Float64) 
         factor=ratio,
         halo=record.halo(factors, **params),
         passes=record.passes,
-        params=params | {"psf": psf},
+        params=params,
         carriers=("fused",),
         bandwise=record.bandwise,
         aside=("coarse",),

@@ -15,7 +15,7 @@ import numpy as np
 
 from xrs.kernels.types import Float32, Float64
 from xrs.methods._networks import DEVICE
-from xrs.methods._scene import Patch, consistency, learned, sampling, scene_pass
+from xrs.methods._scene import Patch, consistency, sampling, scene_pass
 from xrs.methods.base import Method, Param, Reference, State, Tile
 
 __all__ = ["METHOD"]
@@ -67,6 +67,7 @@ def _learn(
     device: str,
     **_: Any,
 ) -> State:
+    from xrs.learning.scene import learned
     from xrs.models import Card, ImageSpec
     from xrs.nets import get_network
 
