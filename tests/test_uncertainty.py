@@ -450,7 +450,7 @@ class TestTraining:
         ranks = stats.spearmanr(fine["B11_std"].values.ravel(), local.ravel())
         assert ranks.statistic > 0.75
         truth = to_array(groups["r20m"].to_dataset())
-        assert 0.85 < float(coverage(fine[["B11"]], ancillaries(fine, "std"), truth)[0]) < 0.95
+        assert 0.8 < float(coverage(fine[["B11"]], ancillaries(fine, "std"), truth)[0]) < 0.97
         assert float(ause(fine[["B11"]], ancillaries(fine, "std"), truth)[0]) < 0.4
 
     @pytest.mark.parametrize(
