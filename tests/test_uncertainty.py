@@ -527,7 +527,7 @@ class TestTraining:
             ({"members": 0}, "1 or more"),
             ({"uncertainty": "laplace", "protocol": "consistency"}, "protocol='wald'"),
             ({"uncertainty": "dropout", "dropout": 0.0}, "above 0"),
-            ({"uncertainty": "laplace", "patch_size": 16}, "places to calibrate"),
+            ({"uncertainty": "laplace"}, "places to calibrate"),
         ],
         ids=str,
     )
