@@ -38,6 +38,7 @@ LAYOUTS: tuple[Layout, ...] = (
     ((1, 4), (1, 4)),
     ((1, 3), (1, 3)),
     ((1, 2), (1, 2)),
+    ((2, 4), (1, 1)),
 )
 
 
@@ -47,13 +48,15 @@ def cases() -> list[tuple[str, Layout]]:
         (name, (bands, ratios))
         for name, network in networks().items()
         for bands, ratios in LAYOUTS
-        if _takes(network, bands)
+        if _takes(network, bands, ratios)
     ]
 
 
-def _takes(network: Network, bands: tuple[int, ...]) -> bool:
+def _takes(network: Network, bands: tuple[int, ...], ratios: tuple[int, ...]) -> bool:
     if "spectral" in network.tasks or len(bands) == 1:
         return "spectral" in network.tasks and len(bands) == 1
+    if "refine" in network.tasks or set(ratios) == {1}:
+        return "refine" in network.tasks and set(ratios) == {1}
     return (not network.images or len(bands) <= network.images) and ("sharpen" in network.tasks or bands[0] == 1)
 
 
@@ -65,7 +68,18 @@ def result_bands(name: str, layout: Layout) -> int:
 def small(name: str, layout: Layout, seed: int = 0) -> nn.Module:
     """A quick member of a network."""
     outputs = OUTPUTS if "spectral" in networks()[name].tasks else 0
-    return networks()[name].build(*layout, outputs=outputs, seed=seed, **SMALL.get(name, {})).eval()
+    module = networks()[name].build(*layout, outputs=outputs, seed=seed, **SMALL.get(name, {})).eval()
+    _wake(module, seed)
+    return module
+
+
+def _wake(module: nn.Module, seed: int) -> None:
+    """Give values to layers that begin at zero, as training would."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d) and not layer.weight.any():
+            with torch.no_grad():
+                layer.weight.normal_(0, 0.1, generator=generator)
 
 
 def assert_near(one: Tensor, other: Tensor, share: float = 1e-5) -> None:

@@ -95,8 +95,8 @@ def test_the_observation_comes_back_better() -> None:
 
 
 def test_back_projection_ends_at_what_was_observed() -> None:
-    ms, pan, truth = pan_pair(24, 4)
-    given = {"method": "landweber", "iterations": 60}
+    ms, pan, _ = pan_pair(24, 4)
+    given = {"method": "landweber", "iterations": 3}
     plain, better = (xrs.pansharpen(ms, pan, method="brovey", psf="box", inject=inject) for inject in (None, given))
     misfit = abs(xrs.degrade(better, 4, psf="box") - ms)
     assert float(misfit.max()) < 1e-4

@@ -101,8 +101,9 @@ def pansharpen(
     """  # noqa: D301  # click wants the character, not the escape
     from xrs.operators.pansharpen import pansharpen as fuse
 
-    chosen = {} if method is None else {"method": method}
-    fused = fuse(open_raster(ms), open_raster(pan), sensor=sensor, **chosen, **dict(settings))
+    chosen = {"sensor": sensor} | ({} if method is None else {"method": method})
+    arguments: dict[str, Any] = {**chosen, **dict(settings)}
+    fused = fuse(open_raster(ms), open_raster(pan), **arguments)
     with computing(workers, scheduler_address) as client:
         _write(fused, out, packing, GeoTiff(dtype, compress, cog), overwrite, client)
 

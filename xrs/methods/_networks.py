@@ -187,6 +187,8 @@ def _models(value: Any) -> tuple[Model, ...]:
     if value is None:
         return ()
     several = value if isinstance(value, (list, tuple)) else (value,)
+    if not several:
+        raise ParameterError("an empty list of models", "one or more models", "leave model= out for a shipped one")
     for one in several:
         if not isinstance(one, (Model, str, os.PathLike)):
             raise ParameterError(f"model is a {type(one).__name__}", "a Model, a path, a URL or a name, or a list")
