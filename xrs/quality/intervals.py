@@ -179,7 +179,7 @@ def ause(mean: Cube, std: Cube, truth: Cube, *, steps: int = 20) -> xr.DataArray
 
 
 def ence(mean: Cube, std: Cube, truth: Cube, *, bins: int = 10) -> xr.DataArray:
-    """Expected normalised calibration error: mean over bins of |RMSE - RMS of std| / RMS of std; 0 is ideal.
+    """Expected normalised calibration error: mean over bins of abs(RMSE - RMS of std) / RMS of std; 0 is ideal.
 
     The bins hold equally many pixels, sorted by standard deviation.
 
