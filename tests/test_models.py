@@ -191,7 +191,6 @@ class TestOperators:
     @pytest.mark.parametrize(
         ("params", "match"),
         [
-            ({}, "no model was given.*load_model"),
             ({"model": 3}, "model is a int"),
             ({"model": []}, "one or more models"),
             ({"device": "tpu"}, "'auto', 'cpu', 'cuda'"),

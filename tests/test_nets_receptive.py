@@ -68,8 +68,8 @@ def test_networks_that_hide_nan_are_refused() -> None:
 
 
 def test_probing_leaves_the_module_alone() -> None:
-    module = small("dsen2", LAYOUTS[0]).train()
-    receptive_margin(module, *LAYOUTS[0])
+    module = small("dsen2", LAYOUTS[1]).train()
+    receptive_margin(module, *LAYOUTS[1])
     assert module.training
     assert next(module.parameters()).dtype == torch.float32
 

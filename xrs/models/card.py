@@ -174,6 +174,8 @@ def _check(card: Card) -> None:
     ratios = card.ratios
     if not ratios or ratios[0] != 1 or any(b % a for a, b in itertools.pairwise(ratios)):
         raise ModelCardError(f"a card with images of the ratios {ratios}", "ratios from 1 on, that nest")
+    if len(set(ratios)) < len(ratios) and card.task != "refine":
+        raise ModelCardError(f"a card for {card.task!r} with images of the ratios {ratios}", "ratios that rise")
     if (len(ratios) < 2) != (card.outputs is not None) or card.result.ratio != ratios[-1]:
         found = "no outputs" if card.outputs is None else f"outputs of ratio {card.outputs.ratio}"
         raise ModelCardError(
