@@ -17,7 +17,7 @@ from models import pan_model, s2_model
 from support import pan_pair, s2_tree
 
 import xrs
-from xrs.errors import ModelCardError, ParameterError
+from xrs.errors import ModelCardError, ParameterError, RadiometryError
 from xrs.models import Card, ImageSpec, Model, Observed, load_keras_hdf5, match_images
 from xrs.nets import get_network
 
@@ -203,6 +203,12 @@ class TestOperators:
         given = {"model": pan_model(ms)} if params and "model" not in params else {}
         with pytest.raises(ParameterError, match=match):
             xrs.pansharpen(ms, pan, method="pnn", **given, **params)
+
+    @pytest.mark.parametrize(("scale", "factor"), [(0.2, 1e4), (2000.0, 1.0)])
+    def test_digital_numbers_are_not_taken_for_reflectance(self, scale: float, factor: float) -> None:
+        ms, pan, _ = pan_pair(8, 4)
+        with pytest.raises(RadiometryError, match="scale and offset"):
+            xrs.pansharpen(ms * factor, pan * factor, method="pnn", model=pan_model(ms, scale=scale))
 
     def test_absent_gpu(self) -> None:
         if torch.cuda.is_available():

@@ -57,19 +57,18 @@ def learned(
     settings = Settings(epochs, batch_size, optimizer="adam", schedule="cosine", seed=seed, device=device)
     stages = get_network(card.network).stages
     fit_stages(module, stages, terms, make_loss("l1"), settings, beside=lambda _: None, progress=False)
-    return Model.from_module(module.cpu(), replace(card, scale=float(scale)))
+    return Model.from_module(module.cpu(), replace(card, scale=scale))
 
 
-def _term(pairs: Pairs, scale: np.float32) -> Term:
-
+def _term(pairs: Pairs, scale: float) -> Term:
     places = np.zeros((len(pairs.target), 3), np.int64)
-    patches = Patches(tuple(i / scale for i in pairs.inputs), pairs.target / scale, pairs.mask, places)
+    patches = Patches(pairs.inputs, pairs.target, pairs.mask, places).divided(scale)
     kept = max(len(patches) // 8, 1)
     taps = None if pairs.taps is None else torch.as_tensor(pairs.taps, dtype=torch.float32)
     return Term(patches[: max(len(patches) - kept, 1)], patches[-kept:], taps, pairs.ratio)
 
 
-def _scale(pairs: Pairs) -> np.float32:
-    """The mean magnitude of what was seen: networks work on values of about one."""
-    mean = np.abs(pairs.target[pairs.mask]).mean(dtype=np.float64) if pairs.mask.any() else 0.0
-    return np.float32(mean if mean > 0 else 1.0)
+def _scale(pairs: Pairs) -> float:
+    """The mean magnitude of what was seen; of a date that is dark throughout, 1."""
+    mean = float(np.abs(pairs.target[pairs.mask]).mean(dtype=np.float64)) if pairs.mask.any() else 0.0
+    return mean or 1.0

@@ -16,7 +16,7 @@ from xrs.kernels.types import Float32, Float64
 from xrs.methods._scene import sampling
 from xrs.methods._zero_shot import Untrained, untrained, zero_shot_passes
 from xrs.methods.base import Binding, Method, Param, State, Tile
-from xrs.models import Input, Model, Observed, load_model, match_images, shipped_models
+from xrs.models import Input, Model, Observed, check_magnitude, load_model, match_images, shipped_models
 from xrs.models.spread import card_through, seen_through
 
 __all__ = ["DEVICE", "Bound", "network_methods"]
@@ -109,6 +109,7 @@ def _apply(
         trained = bound.trained(state, psf)
         if trained is None:
             return _nothing(tile, model, 1 + spread)
+        check_magnitude(trained.card, tile[bound.target.role])
         halo = tile.halo * tile.factors[bound.target.role]
         whole = infer(
             trained, bound.images(tile), halo=halo, device=device, dtype=dtype, batch_size=batch_size, spread=spread

@@ -6,14 +6,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from xrs.errors import ModelCardError
+import numpy as np
+
+from xrs.errors import ModelCardError, RadiometryError
+from xrs.kernels.types import Float32
 from xrs.models.card import Card, ImageSpec
 
-__all__ = ["Input", "Observed", "match_images"]
+__all__ = ["Input", "Observed", "check_magnitude", "match_images"]
 
 #: Centres further apart than this (nm, or share of the wavelength) are different bands. Sentinel-2A and 2B
 #: differ by 17 nm at 2200 nm.
 _NM, _SHARE = 10.0, 0.02
+
+
+#: Values whose mean is above so many times the model's scale, or all below so small a share of it, have another unit:
+#: digital numbers are 1e4 times reflectance, and glint ten times what is common.
+_TOO_BRIGHT, _TOO_DARK = 50.0, 1e-3
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,28 @@ def match_images(card: Card, observed: Mapping[str, Observed], target: str | Non
     inputs = [_match(card, image, observed) for image in guides]
     _check_target(card, last, observed[target], target)
     return (*inputs, _input(card, last, target, observed[target]))
+
+
+def check_magnitude(card: Card, image: Float32) -> None:
+    """Refuse digital numbers where a model knows reflectance, and the reverse.
+
+    Parameters
+    ----------
+    card : Card
+    image : ndarray
+        What is to be sharpened, without gaps.
+
+    Raises
+    ------
+    RadiometryError
+    """
+    mean, most = float(np.abs(image).mean(dtype=np.float64)), float(np.abs(image).max(initial=0.0))
+    if mean > _TOO_BRIGHT * card.scale or 0 < most < _TOO_DARK * card.scale:
+        raise RadiometryError(
+            f"values with a mean of {mean:.3g} and at most {most:.3g}",
+            f"values of about {card.scale:.3g}, on which the {card.network} model was trained (units {card.units!r})",
+            "apply the product's scale and offset, e.g. da.astype('float32') * 1e-4, or use a model of this unit",
+        )
 
 
 def _match(card: Card, image: ImageSpec, observed: Mapping[str, Observed]) -> Input:

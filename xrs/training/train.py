@@ -225,7 +225,7 @@ def train(
     ]
     if plan is not None:
         check_places(drawn[0][1], plan.level, seed)
-    scale = _scale(drawn[0][0])
+    scale = drawn[0][0].magnitude()
     terms = _terms(pairs, drawn, scale, consistency_weight)
     made = {"protocol": protocol, "loss": loss, "consistency_weight": consistency_weight, **settings.what_matters()}
     run = Run(
@@ -291,14 +291,6 @@ def _side(patch_size: int | None, ratio: int) -> int | None:
     return patch_size // ratio
 
 
-def _scale(patches: Patches) -> float:
-    """The mean of the target's magnitude, to three digits: networks work on values of about one."""
-    mean = float(np.abs(patches.target[patches.mask]).mean(dtype=np.float64)) if patches.mask.any() else 0.0
-    if not 0 < mean < math.inf:
-        raise ParameterError(f"values with a mean magnitude of {mean}", "an image that is not empty")
-    return float(f"{mean:.3g}")
-
-
 def _terms(
     pairs: Sequence[Pairs], drawn: Sequence[tuple[Patches, Patches]], scale: float, consistency_weight: float
 ) -> list[Term]:
@@ -306,19 +298,14 @@ def _terms(
         raise ParameterError(f"consistency_weight={consistency_weight}", "a weight above 0")
     return [
         Term(
-            _divided(train, scale),
-            _divided(held_out, scale),
+            train.divided(scale),
+            held_out.divided(scale),
             None if one.taps is None else torch.as_tensor(one.taps, dtype=torch.float32),
             one.inputs.ratio,
             consistency_weight if n else 1.0,
         )
         for n, (one, (train, held_out)) in enumerate(zip(pairs, drawn, strict=True))
     ]
-
-
-def _divided(patches: Patches, scale: float) -> Patches:
-    by = np.float32(scale)
-    return Patches(tuple(i / by for i in patches.inputs), patches.target / by, patches.mask, patches.spots)
 
 
 def _specs(images: Images) -> tuple[ImageSpec, ...]:
