@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xrs.kernels.types import Float32
+from xrs.kernels.types import Float32, Float64
 from xrs.reference import Reference
 
 __all__ = ["Binding", "Float32", "Method", "Param", "Pass", "Reference", "State", "Tile"]
@@ -30,15 +30,18 @@ class Tile:
     ----------
     arrays : mapping of str to ndarray, float32, (band, y, x)
         The observations by name (``ms``, ``pan``; ``r10m``, ``r20m``), C-contiguous. NaN are
-        filled from their neighbourhood; the framework puts them back afterwards.
+        filled from their neighbourhood; the framework puts them back afterwards. Families that see
+        several dates at once get (date, band, y, x), and put NaN back themselves.
     valid : mapping of str to ndarray of bool or None, (band, y, x)
-        Where each was seen; None where all of it was.
+        Where each was seen; None where all of it was. Of the shape of ``arrays``.
     factors : mapping of str to int
         Pixels of each observation along the side of one pixel of the coarsest.
     halo : int
         Width of the margin in pixels of the coarsest observation.
     origin : tuple of int
         Row and column of the core's first pixel in the scene, in pixels of the coarsest.
+    days : mapping of str to ndarray, float64, (date,)
+        When each image of an observation was taken, where several dates are seen at once.
     """
 
     arrays: Mapping[str, Float32]
@@ -46,6 +49,7 @@ class Tile:
     factors: Mapping[str, int]
     halo: int
     origin: tuple[int, int] = (0, 0)
+    days: Mapping[str, Float64] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Float32:
         return self.arrays[name]
@@ -125,7 +129,7 @@ class Method:
     Attributes
     ----------
     name, family : str
-        The literature's acronym in lower case; ``pansharpen``, ``sharpen`` or ``temporal``.
+        The literature's acronym in lower case; one of :data:`xrs.methods.FAMILIES`.
     summary : str
         One line.
     apply : callable
@@ -151,6 +155,8 @@ class Method:
         ``(observed, outputs, **params) -> Binding`` for methods that fit only certain bands: given
         :class:`xrs.models.Observed` of every observation by name and the names of those whose bands are put
         out. Raises ModelCardError.
+    pairs : tuple of int
+        For family ``spatiotemporal``: the fewest and the most dates of the fine cube that it predicts a date from.
     engines : tuple of str
         What the kernels run on.
     differs : str
@@ -169,6 +175,7 @@ class Method:
     bandwise: bool = False
     needs: tuple[str, ...] = ("ms", "pan")
     bind: Callable[..., Binding] | None = None
+    pairs: tuple[int, int] = (1, 1)
     engines: tuple[str, ...] = ("numba",)
     differs: str = ""
 

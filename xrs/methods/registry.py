@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAMILIES", "get_method", "list_methods", "methods_of", "resolve_params"]
 
-FAMILIES = ("pansharpen", "sharpen", "temporal", "refine")
+FAMILIES = ("pansharpen", "sharpen", "hsms", "spatiotemporal", "sts", "temporal", "refine")
 
 
 #: The module of a family that makes its methods of the networks, and loads torch for that.
@@ -47,7 +47,7 @@ def get_method(name: str | Method, family: str) -> Method:
     name : str or Method
         A name of ``xrs.list_methods(family)``.
     family : str
-        ``"pansharpen"``, ``"sharpen"`` or ``"temporal"``.
+        One of :data:`FAMILIES`.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def list_methods(family: str | None = None) -> pd.DataFrame:
     Parameters
     ----------
     family : str, optional
-        ``"pansharpen"``, ``"sharpen"`` or ``"temporal"``; all of them if not given.
+        One of :data:`FAMILIES`; all of them if not given.
 
     Returns
     -------

@@ -1,0 +1,1 @@
+"""Spatio-temporal fusion: fine images on the dates of coarse ones. One file a method."""
