@@ -36,10 +36,13 @@ class Source:
     array : numpy.ndarray or dask.array.Array, (time, band, y, x)
     factor : int
         Pixels along the side of one pixel of the coarsest grid.
+    steady : bool
+        Whether every tile needs all of its dates, however many dates are put out at once.
     """
 
     array: Any
     factor: int = 1
+    steady: bool = False
 
     @property
     def is_lazy(self) -> bool:
@@ -108,6 +111,7 @@ def make_plan(
     margin: int = 0,
     block: int = 0,
     whole_time: int = 0,
+    times: Sequence[int] | None = None,
 ) -> Plan:
     """Tiles that follow the chunks of the finest source and keep a task within its memory.
 
@@ -122,6 +126,8 @@ def make_plan(
         Tiles begin at multiples of this many coarsest pixels, if not 0.
     whole_time : int
         If not 0, a tile holds all dates, and this many are put out.
+    times : sequence of int, optional
+        Chunk sizes of the output along time; those of the finest source if not given.
 
     Raises
     ------
@@ -130,20 +136,24 @@ def make_plan(
     """
     _check_shapes(sources)
     finest = max(sources.values(), key=lambda s: (s.is_lazy, s.factor))
-    n_time, _, height, width = (n if d < 2 else n // finest.factor for d, n in enumerate(finest.array.shape))
+    height, width = (n // finest.factor for n in finest.array.shape[2:])
     lazy = any(s.is_lazy for s in sources.values())
     bound = task_memory() if lazy else min(task_memory(), int(parse_bytes(_EAGER_TILE)))
-    per_pixel = 4 * (sum(s.array.shape[1] * s.factor**2 for s in sources.values()))
+    steady = 4 * sum(s.array.shape[0] * s.array.shape[1] * s.factor**2 for s in sources.values() if s.steady)
+    per_pixel = 4 * sum(s.array.shape[1] * s.factor**2 for s in sources.values() if not s.steady)
     out_pixel = 4 * bands * factor**2
-    time = ((0, n_time),) if whole_time else _intervals(finest.chunks[0])
+    time = _intervals(finest.chunks[0] if times is None else times)
+    n_time = time[-1][1]
+    time = ((0, n_time),) if whole_time else time
     # A kernel's own buffers are about as large again as what goes in and comes out; only one date
     # is worked on at a time unless a series is needed whole.
     dates = max(b - a for a, b in time)
-    cost = 2 * (per_pixel * dates + out_pixel * (whole_time or dates))
+    cost = 2 * (steady + per_pixel * dates + out_pixel * (whole_time or dates))
     side = _largest_side(bound / cost, margin)
     if side < 1 and not whole_time and dates > 1:
         time = tuple((t, t + 1) for t in range(n_time))
-        side = _largest_side(bound / (2 * (per_pixel + out_pixel)), margin)
+        cost = 2 * (steady + per_pixel + out_pixel)
+        side = _largest_side(bound / cost, margin)
     least = max(block, 1)
     if side < least and bound < task_memory():
         # The eager bound is a matter of speed; only the memory of a task is a reason to refuse.
@@ -187,11 +197,10 @@ def _touched_along(sizes: Sequence[int], lo: int, hi: int) -> list[tuple[int, sl
 
 
 def _check_shapes(sources: Mapping[str, Source]) -> None:
-    shapes = {
-        name: (s.array.shape[0], s.array.shape[2] / s.factor, s.array.shape[3] / s.factor)
-        for name, s in sources.items()
-    }
-    if len(set(shapes.values())) > 1:
+    areas = {name: tuple(n / s.factor for n in s.array.shape[2:]) for name, s in sources.items()}
+    dates = {s.array.shape[0] for s in sources.values() if not s.steady}
+    if len(set(areas.values())) > 1 or len(dates) > 1:
+        shapes = {name: (s.array.shape[0], *areas[name]) for name, s in sources.items()}
         raise GridMismatchError(
             f"the observations cover (time, y, x) {shapes} pixels of the coarsest grid",
             "the same dates and the same area",

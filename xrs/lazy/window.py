@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xrs.kernels.gaps import fill_gaps
-from xrs.kernels.types import Bool, Float32
+from xrs.kernels.types import Bool, Float32, Float64
 from xrs.lazy.plan import Interval, Piece
 from xrs.methods.base import Tile
 
 __all__ = ["Window", "blank_unseen", "read_window", "tile_of"]
+
+
+_NO_DAYS: Mapping[str, Float64] = {}
 
 
 @dataclass(frozen=True)
@@ -54,21 +57,28 @@ def read_window(window: Window, chunks: Sequence[NDArray[Any]]) -> Float32:
 
 
 def tile_of(
-    windows: Mapping[str, Float32], factors: Mapping[str, int], *, halo: int, margin: int, origin: tuple[int, int]
+    windows: Mapping[str, Float32],
+    factors: Mapping[str, int],
+    *,
+    halo: int,
+    margin: int,
+    origin: tuple[int, int],
+    days: Mapping[str, Float64] = _NO_DAYS,
 ) -> Tile:
-    """A tile of one date from windows (band, y, x) read with ``margin``; gaps filled, cut back to ``halo``."""
+    """A tile from windows ([date,] band, y, x) read with ``margin``; gaps filled, cut back to ``halo``."""
     arrays: dict[str, Float32] = {}
     valid: dict[str, Bool | None] = {}
     for name, image in windows.items():
         seen = _seen(image)
         cut = (margin - halo) * factors[name]
-        inner = (slice(None), *(slice(cut, n - cut) for n in image.shape[1:]))
+        inner: tuple[Any, ...] = (..., *(slice(cut, n - cut) for n in image.shape[-2:]))
         if seen is None:
             arrays[name], valid[name] = np.ascontiguousarray(image[inner]), None
         else:
-            filled = fill_gaps(image, seen, margin * factors[name] - halo * factors[name])
+            flat = (-1, *image.shape[-2:])
+            filled = fill_gaps(image.reshape(flat), seen.reshape(flat), cut).reshape(image.shape)
             arrays[name], valid[name] = np.ascontiguousarray(filled[inner]), np.ascontiguousarray(seen[inner])
-    return Tile(arrays, valid, dict(factors), halo, origin)
+    return Tile(arrays, valid, dict(factors), halo, origin, days)
 
 
 def blank_unseen(
