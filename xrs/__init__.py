@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from xrs.methods import get_method, list_methods
     from xrs.models import list_models, load_model
     from xrs.operators.compare import compare
+    from xrs.operators.fuse_spatiotemporal import fuse_spatiotemporal
+    from xrs.operators.harmonize import harmonize
     from xrs.operators.index import index
     from xrs.operators.observe import degrade, observe
     from xrs.operators.pansharpen import pansharpen
@@ -40,8 +42,10 @@ _WHERE = {
     "evaluate": "xrs.quality",
     "evaluate_fullres": "xrs.quality",
     "expand_swath": "xrs.training.swath",
+    "fuse_spatiotemporal": "xrs.operators.fuse_spatiotemporal",
     "get_method": "xrs.methods",
     "get_sensor": "xrs.sensors",
+    "harmonize": "xrs.operators.harmonize",
     "index": "xrs.operators.index",
     "list_indices": "xrs.indices",
     "list_methods": "xrs.methods",
@@ -73,8 +77,10 @@ __all__ = [
     "evaluate",
     "evaluate_fullres",
     "expand_swath",
+    "fuse_spatiotemporal",
     "get_method",
     "get_sensor",
+    "harmonize",
     "index",
     "indices",
     "io",

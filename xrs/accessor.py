@@ -36,6 +36,8 @@ class CubeAccessor(_Accessor):
     """Verbs of a cube: one grid, any of the dims time and band."""
 
     pansharpen = _verb("xrs.operators.pansharpen", "pansharpen")
+    fuse_spatiotemporal = _verb("xrs.operators.fuse_spatiotemporal", "fuse_spatiotemporal")
+    harmonize = _verb("xrs.operators.harmonize", "harmonize")
     index = _verb("xrs.operators.index", "index")
     smooth = _verb("xrs.operators.smooth", "smooth")
     regrid = _verb("xrs.operators.regrid", "regrid")

@@ -1,6 +1,16 @@
 """What a cube is: its layout, bands, grid and metadata. Knows neither Dask nor torch."""
 
-from xrs.cube.bands import ancillaries, assign_bands, band_keys, find_band, find_bands, is_flag, wavelengths
+from xrs.cube.bands import (
+    ancillaries,
+    assign_bands,
+    band_keys,
+    band_widths,
+    common_names,
+    find_band,
+    find_bands,
+    is_flag,
+    wavelengths,
+)
 from xrs.cube.grid import (
     Nesting,
     assign_geobox,
@@ -32,9 +42,11 @@ __all__ = [
     "assign_bands",
     "assign_geobox",
     "band_keys",
+    "band_widths",
     "check_reflectance",
     "check_time",
     "coarsen",
+    "common_names",
     "crs_of",
     "describe",
     "find_band",

@@ -16,6 +16,8 @@ __all__ = [
     "assign_bands",
     "band_keys",
     "band_variables",
+    "band_widths",
+    "common_names",
     "find_band",
     "find_bands",
     "is_flag",
@@ -163,8 +165,17 @@ def wavelengths(cube: xr.DataArray | xr.Dataset) -> np.ndarray:
     -------
     numpy.ndarray, float64, (band,)
     """
-    keys = band_keys(cube)
-    return np.array([np.nan if v is None else v for v in _along_band(cube, "wavelength", keys)], dtype="float64")
+    return _numbers(cube, "wavelength")
+
+
+def band_widths(cube: xr.DataArray | xr.Dataset) -> np.ndarray:
+    """Full widths at half maximum in nm along ``band``, float64; NaN where unknown."""
+    return _numbers(cube, "fwhm")
+
+
+def common_names(cube: xr.DataArray | xr.Dataset) -> list[str]:
+    """Names shared between sensors along ``band``; empty where unknown."""
+    return [str(name or "") for name in _along_band(cube, "common_name", band_keys(cube))]
 
 
 def assign_bands(
@@ -217,6 +228,11 @@ def assign_bands(
     return cube.assign_coords(coords)
 
 
+def _numbers(cube: xr.DataArray | xr.Dataset, name: str) -> np.ndarray:
+    values = _along_band(cube, name, band_keys(cube))
+    return np.array([np.nan if v is None else v for v in values], dtype="float64")
+
+
 def _along_band(cube: xr.DataArray | xr.Dataset, name: str, keys: list[str]) -> list[Any]:
     if isinstance(cube, xr.Dataset):
         return [cube[k].attrs.get(name, cube[k].coords[name].item() if name in cube[k].coords else None) for k in keys]
@@ -240,7 +256,7 @@ def _only(query: str, matches: list[str], keys: list[str]) -> str:
 
 def _nearest(cube: xr.DataArray | xr.Dataset, query: float, keys: list[str]) -> str:
     centres = wavelengths(cube)
-    widths = np.array([np.nan if v is None else v for v in _along_band(cube, "fwhm", keys)], dtype="float64")
+    widths = band_widths(cube)
     if np.isnan(centres).all():
         raise BandNotFoundError(
             f"asked for {query:g} nm, but the bands {keys} have no wavelengths",

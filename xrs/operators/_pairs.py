@@ -1,0 +1,168 @@
+"""Two sensors side by side: which bands, grids and dates of one belong to which of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from xrs.cube import band_keys, band_widths, common_names, geobox_of, nest, shared_pixels, wavelengths
+from xrs.cube.grid import describe
+from xrs.errors import BandNotFoundError, GridMismatchError, TimeAxisError
+from xrs.operators.observe import degrade
+
+__all__ = ["choose_pairs", "common_area", "match_dates", "matched_bands", "on_own_grid", "runs_of"]
+
+#: Bands without a told width are taken to be this wide, in nm.
+_WIDTH = 30.0
+
+
+def matched_bands(fine: xr.DataArray, coarse: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """The bands of ``fine`` that ``coarse`` has too, and those of ``coarse`` in the same order, under the same keys.
+
+    Bands belong together by wavelength, the nearest of those that overlap; without wavelengths by key, then by common
+    name.
+
+    Raises
+    ------
+    BandNotFoundError
+        If no band of one is in the other.
+    """
+    if "band" not in fine.coords and "band" not in coarse.coords and fine.sizes.get("band") == coarse.sizes.get("band"):
+        return fine, coarse
+    ours, theirs = band_keys(fine), band_keys(coarse)
+    found = _by_wavelength(fine, coarse) or _by_name(fine, coarse)
+    if not found:
+        raise BandNotFoundError(
+            f"no band of {_told(fine, ours)} is among {_told(coarse, theirs)}",
+            "bands whose wavelengths overlap, or of the same name",
+            "xrs.cube.assign_bands(cube, keys, wavelength=[...])",
+        )
+    keys = [key for key in ours if key in found]
+    other = coarse.sel(band=[found[key] for key in keys])
+    return fine.sel(band=keys), other.assign_coords(band=keys)
+
+
+def common_area(fine: xr.DataArray, coarse: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, int]:
+    """Both cubes over the area they share, and the ratio of their grids; 1 if pixels lie on pixels."""
+    one, other = geobox_of(fine), geobox_of(coarse)
+    if np.isclose(one.resolution.x, other.resolution.x, rtol=1e-6):
+        in_one, in_other = shared_pixels(one, other)
+        return fine.isel(in_one), coarse.isel(in_other), 1
+    nesting = nest(one, other)
+    return fine.isel(nesting.fine_window), coarse.isel(nesting.coarse_window), nesting.ratio
+
+
+def on_own_grid(coarse: xr.DataArray, ratio: int) -> xr.DataArray:
+    """A cube that came resampled, averaged to pixels ``ratio`` times larger; what is left over at the edges is cut."""
+    whole = {d: slice(0, coarse.sizes[d] // ratio * ratio) for d in ("y", "x")}
+    if min(s.stop for s in whole.values()) == 0:
+        raise GridMismatchError(
+            f"{describe(geobox_of(coarse))} holds no block of {ratio} by {ratio} pixels", "a smaller ratio"
+        )
+    return degrade(coarse.isel(whole), ratio, psf="box")
+
+
+def match_dates(dates: pd.DatetimeIndex, among: pd.DatetimeIndex, tolerance: Any) -> NDArray[np.int64]:
+    """The index of the nearest of ``among`` for each date; -1 where none is within the tolerance."""
+    return among.get_indexer(dates, method="nearest", tolerance=pd.Timedelta(tolerance))
+
+
+def choose_pairs(
+    target: float, days: NDArray[np.float64], fewest: int, most: int, *, outside: str = "error"
+) -> tuple[int, ...]:
+    """The pairs a date is predicted from, in the order of time: the nearest on both sides, then the nearest.
+
+    A target before the first or after the last pair is predicted from the nearest ``fewest`` pairs.
+
+    Parameters
+    ----------
+    target : float
+        In days.
+    days : ndarray
+        Of all pairs, ascending.
+    fewest, most : int
+        How many pairs the method takes.
+    outside : {"error", "nearest"}
+        What to do with a target that lies outside, if the method needs pairs on both sides.
+
+    Raises
+    ------
+    TimeAxisError
+        If there are too few pairs, or a target is outside.
+    """
+    if days.size < fewest:
+        raise TimeAxisError(
+            f"found {days.size} dates that both cubes have",
+            f"at least {fewest}",
+            "a larger tolerance=, or a method that needs one pair: xrs.list_methods('spatiotemporal')",
+        )
+    nearest = np.argsort(np.abs(days - target), kind="stable")
+    inside = days[0] <= target <= days[-1]
+    if not inside and fewest > 1 and outside != "nearest":
+        raise TimeAxisError(
+            f"a date to predict lies {_distance(target, days):.4g} days outside of the pairs",
+            "dates between the first and the last pair",
+            "outside='nearest' to predict them from the nearest pairs, or target_times= of those between",
+        )
+    if not inside or most == 1:
+        return tuple(sorted(int(k) for k in nearest[:fewest]))
+    before, after = nearest[days[nearest] <= target][:1], nearest[days[nearest] >= target][:1]
+    ranked = dict.fromkeys(int(k) for k in (*before, *after, *nearest))
+    return tuple(sorted(list(ranked)[:most]))
+
+
+def runs_of(choices: Sequence[tuple[int, ...]]) -> list[tuple[slice, tuple[int, ...]]]:
+    """Neighbouring entries that are equal, as slices."""
+    runs, first = [], 0
+    for choice, members in groupby(choices):
+        count = len(list(members))
+        runs.append((slice(first, first + count), choice))
+        first += count
+    return runs
+
+
+def _by_wavelength(fine: xr.DataArray, coarse: xr.DataArray) -> dict[str, str]:
+    ours, theirs = wavelengths(fine), wavelengths(coarse)
+    if np.isnan(ours).all() or np.isnan(theirs).all():
+        return {}
+    away = np.abs(ours[:, None] - theirs[None])
+    overlap = (_widths(fine)[:, None] + _widths(coarse)[None]) / 2
+    away = np.where(away <= overlap, away, np.inf)
+    keys, others = band_keys(fine), band_keys(coarse)
+    return {key: others[int(row.argmin())] for key, row in zip(keys, away, strict=True) if np.isfinite(row.min())}
+
+
+def _widths(cube: xr.DataArray) -> NDArray[np.float64]:
+    widths = band_widths(cube)
+    return np.where(np.isfinite(widths), widths, _WIDTH)
+
+
+def _by_name(fine: xr.DataArray, coarse: xr.DataArray) -> dict[str, str]:
+    theirs = {name: key for names, key in zip(_names(coarse), band_keys(coarse), strict=True) for name in names}
+    pairs = (
+        (key, next((theirs[n] for n in names if n in theirs), ""))
+        for names, key in zip(_names(fine), band_keys(fine), strict=True)
+    )
+    return {key: other for key, other in pairs if other}
+
+
+def _names(cube: xr.DataArray) -> list[list[str]]:
+    """What each band may be called: its key, and its common name if no other band has it."""
+    common = common_names(cube)
+    named = zip(band_keys(cube), common, strict=True)
+    return [[key, name] if name and common.count(name) == 1 else [key] for key, name in named]
+
+
+def _told(cube: xr.DataArray, keys: list[str]) -> str:
+    centres = wavelengths(cube)
+    return ", ".join(k if np.isnan(w) else f"{k} ({w:g} nm)" for k, w in zip(keys[:8], centres, strict=False))
+
+
+def _distance(target: float, days: NDArray[np.float64]) -> float:
+    return float(days[0] - target if target < days[0] else target - days[-1])
