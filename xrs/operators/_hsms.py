@@ -1,0 +1,132 @@
+"""What is known of the two sensors of a hyperspectral-multispectral fusion: point spread and spectral response."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xrs.cube import band_keys, wavelengths
+from xrs.errors import BandNotFoundError, ParameterError
+from xrs.kernels import gaussian_taps
+from xrs.kernels.psf import stack_taps
+from xrs.kernels.types import Float64
+from xrs.methods.hsms._common import Psf
+from xrs.sensors import Sensor, get_sensor, known_sensor, psf_of, sensor_from_table, spectral_response
+
+__all__ = ["known_response", "possible_psfs"]
+
+#: Gain at Nyquist of a Gaussian whose full width at half maximum is a coarse pixel: exp(-pi² / (16 ln 2)).
+_GAUSSIAN_GAIN = float(np.exp(-(np.pi**2) / (16 * np.log(2))))
+
+#: Gains among which ``psf="estimate"`` chooses, the sharpest first.
+_GAINS = (0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05)
+
+
+def possible_psfs(hs: xr.DataArray, bands: int, ratio: int, sensor: str | Sensor | None, psf: Any) -> tuple[Psf, ...]:
+    """The point spreads that ``psf`` leaves to choose from, the widest last."""
+    keys = keys_of(hs)
+    if isinstance(psf, str) and psf == "estimate":
+        taps = stack_taps([gaussian_taps(gain, ratio) for gain in _GAINS])
+        return tuple(_both(np.tile(row, (len(keys), 1)), bands) for row in taps)
+    return (_both(psf_of(sensor, keys, ratio, _gaussian(ratio) if _is(psf, "gaussian") else psf), bands),)
+
+
+def known_response(
+    hs: xr.DataArray,
+    ms: xr.DataArray,
+    hs_sensor: str | Sensor | None,
+    ms_sensor: str | Sensor | None,
+    srf: Any,
+) -> Float64 | None:
+    """The response (ms band, hs band) that ``srf`` asks for; None if it must be estimated.
+
+    Raises
+    ------
+    BandNotFoundError
+        If the sensors see no wavelength in common.
+    ParameterError
+        If ``srf`` is none of what it may be.
+    """
+    if not isinstance(srf, str):
+        return _checked(srf, ms.sizes.get("band", 1), hs.sizes.get("band", 1))
+    if srf not in ("auto", "estimate"):
+        raise ParameterError(f"srf={srf!r}", "'auto', 'estimate' or an array (ms band, hs band)")
+    samples, sensor = _centres(hs, hs_sensor), _sensor_of(ms, ms_sensor)
+    _check_overlap(samples, _centres(ms, sensor))
+    if srf == "estimate" or sensor is None or not np.isfinite(samples).all() or samples.size < 2:
+        return None
+    try:
+        return spectral_response(sensor, samples, band_keys(ms))
+    except BandNotFoundError:
+        # A band of which too little is covered can only be estimated, and then all are.
+        return None
+
+
+def keys_of(cube: xr.DataArray) -> list[str | None]:
+    """The keys of a cube's bands, None for bands without."""
+    return list(band_keys(cube)) if "band" in cube.coords else [None] * cube.sizes.get("band", 1)
+
+
+def _is(value: Any, name: str) -> bool:
+    return isinstance(value, str) and value == name
+
+
+def _gaussian(ratio: int) -> Float64:
+    return gaussian_taps(_GAUSSIAN_GAIN, ratio)
+
+
+def _both(taps: Float64, bands: int) -> Psf:
+    return {"hs": taps, "ms": np.tile(taps.mean(axis=0), (bands, 1))}
+
+
+def _checked(srf: Any, bands: int, samples: int) -> Float64:
+    given = np.atleast_2d(np.asarray(srf, np.float64))
+    if given.shape != (bands, samples):
+        raise ParameterError(f"a response of shape {given.shape}", f"({bands}, {samples}): (ms band, hs band)")
+    total = given.sum(axis=1, keepdims=True)
+    if not np.isfinite(given).all() or not (total > 0).all():
+        raise ParameterError(
+            f"a response whose rows sum to {total.ravel()}", "finite rows with a sum above 0", "leave such bands out"
+        )
+    return given / total
+
+
+def _sensor_of(cube: xr.DataArray, given: str | Sensor | None) -> Sensor | None:
+    """The sensor given, or that of the attribute ``platform``, or one of the bands' own centres and widths."""
+    keys = keys_of(cube)
+    if given is not None:
+        return get_sensor(given)
+    if None in keys:
+        return None
+    name = known_sensor(str(cube.attrs.get("platform", "")), band_keys(cube))
+    if name is not None:
+        return get_sensor(name)
+    widths = np.asarray(cube["fwhm"].values, np.float64) if "fwhm" in cube.coords else np.full(len(keys), np.nan)
+    centres = wavelengths(cube)
+    if not (np.isfinite(np.atleast_1d(widths)).all() and np.isfinite(centres).all()):
+        return None
+    return sensor_from_table({"key": band_keys(cube), "wavelength": centres, "fwhm": np.atleast_1d(widths)})
+
+
+def _centres(cube: xr.DataArray, sensor: str | Sensor | None) -> Float64:
+    """Centres of the bands in nm, those of the sensor where the cube tells none; NaN where unknown."""
+    keys = keys_of(cube)
+    own = wavelengths(cube) if "band" in cube.coords else np.full(len(keys), np.nan)
+    if sensor is None or np.isfinite(own).all() or None in keys:
+        return own
+    return np.array([band.wavelength for band in get_sensor(sensor).find(band_keys(cube))])
+
+
+def _check_overlap(hs: Float64, ms: Float64) -> None:
+    if not (np.isfinite(hs).all() and np.isfinite(ms).all()):
+        return
+    step = float(np.median(np.diff(np.sort(hs)))) if hs.size > 1 else 0.0
+    low, high = hs.min() - step, hs.max() + step
+    if not ((ms >= low) & (ms <= high)).any():
+        raise BandNotFoundError(
+            f"no band of ms ({ms.min():g}-{ms.max():g} nm) lies within those of hs ({hs.min():g}-{hs.max():g} nm)",
+            "two sensors that see some wavelengths in common",
+            "check the coordinate 'wavelength' of both: nm",
+        )
