@@ -15,7 +15,7 @@ from xrs.lazy.plan import Source, TileSpec
 from xrs.lazy.reader import Reader
 from xrs.lazy.window import Window
 
-__all__ = ["add_shared", "as_dask", "dask_array", "ref_to", "token_of", "window_refs"]
+__all__ = ["add_shared", "as_dask", "dask_array", "joined_dates", "ref_to", "token_of", "window_refs"]
 
 
 def token_of(*parts: Any) -> str:
@@ -35,6 +35,14 @@ def add_shared(graph: dict[Any, Any], key: str, shared: Mapping[str, Any]) -> di
         return {}
     graph[key] = DataNode(key, shared)
     return {"shared": TaskRef(key)}
+
+
+def joined_dates(parts: Sequence[Any]) -> Any:
+    """Arrays (time, band, y, x) one after the other; lazy if any is."""
+    if len(parts) == 1:
+        return parts[0]
+    lazy = any(isinstance(part, da.Array) for part in parts)
+    return da.concatenate(parts) if lazy else np.concatenate(parts)
 
 
 def ref_to(key: Any) -> TaskRef | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import dask
-import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 
 from xrs.cube import check_time, geobox_of, to_array, to_dataset, with_all_dims
 from xrs.errors import ParameterError, TimeAxisError
-from xrs.lazy import Dates, Source, map_tiles
+from xrs.lazy import Dates, Source, joined_dates, map_tiles
 from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.operators._fusion import check_floats, label, observed
 from xrs.operators._pairs import choose_pairs, common_area, match_dates, matched_bands, on_own_grid, runs_of
@@ -136,8 +134,7 @@ def fuse_spatiotemporal(
         sources, dated = _observations(paired, theirs, partner, chosen, targets[run], start, tolerance, found)
         needed = {name: source for name, source in sources.items() if name in record.needs}
         parts.append(_predict(record, binding, needed, dated, found, ours.sizes.get("band", 1)))
-    lazy = any(dask.is_dask_collection(part) for part in parts)
-    data = parts[0] if len(parts) == 1 else (da if lazy else np).concatenate(parts)
+    data = joined_dates(parts)
     like = ours.isel(time=[0] * targets.size).assign_coords(time=targets.values)
     told = params | {"harmonize": harmonize, "pair_times": [str(t)[:19] for t in paired["time"].values]}
     result = label(data, like, geobox_of(ours), method=record, family="fuse_spatiotemporal", params=told)
