@@ -13,12 +13,29 @@ from xrs.kernels.resample import reach_of_kernel
 from xrs.kernels.types import Bool, Float32, Float64
 from xrs.methods.base import Param, Tile
 
-__all__ = ["KERNEL", "PSF", "SRF", "Psf", "coarse_moments", "degraded_ms", "inject", "linear_halo", "seen_coarse"]
+__all__ = [
+    "CONSTANT",
+    "KERNEL",
+    "PSF",
+    "SRF",
+    "Psf",
+    "coarse_moments",
+    "covariance_of",
+    "degraded_ms",
+    "inject",
+    "linear_halo",
+    "regression",
+    "seen_coarse",
+    "taps_of",
+]
 
 Psf = Mapping[str, Float64]
 
 #: A coarse pixel counts as seen if at least this share of its point spread was.
 _SEEN = 0.999
+
+#: Relative variance below which an image counts as constant: float32 rounding makes as much.
+CONSTANT = 1e-12
 
 PSF = Param(
     "psf",
@@ -77,6 +94,18 @@ def coarse_moments(tile: Tile, psf: Psf | None) -> Moments:
     """Moments of the bands of ``hs`` and, after them, the degraded ones of ``ms``."""
     layers = tile.core("hs", np.concatenate([tile["hs"], degraded_ms(tile, psf)]))
     return moments_of(layers, seen_coarse(tile, psf))
+
+
+def covariance_of(moments: Moments) -> Float64:
+    """Covariance, zero for layers that do not vary."""
+    covariance = moments.covariance
+    constant = np.diag(covariance) <= CONSTANT * moments.mean**2
+    return np.where(constant[:, None] | constant, 0.0, covariance)
+
+
+def regression(gram: Float64, target: Float64, least: float) -> Float64:
+    """Least squares from normal equations, in directions of at least that share of the strongest one's variance."""
+    return np.asarray(np.linalg.lstsq(gram, target, rcond=least)[0], np.float64)
 
 
 def inject(tile: Tile, gains: Float64, detail: Float32, kernel: str) -> Float32:

@@ -15,16 +15,13 @@ import numpy as np
 from xrs.kernels import Moments, decimate, merge_moments, moments_of
 from xrs.kernels.types import Float64
 from xrs.methods.base import Pass, State, Tile
-from xrs.methods.hsms._common import Psf, seen_coarse
+from xrs.methods.hsms._common import CONSTANT, Psf, seen_coarse
 from xrs.sensors import apply_response
 
 __all__ = ["Known", "Observation", "learn_observation", "observe_pass"]
 
 #: Share of the mean variance added to the normal equations, so that bands that are alike share a weight.
 _RIDGE = 1e-8
-
-#: Relative variance below which an image counts as constant: float32 rounding makes as much.
-_CONSTANT = 1e-12
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ def _weights(moments: Moments, own: Any, bands: int) -> Float64:
 
     gram = moments.comoment[:bands, :bands] / moments.count
     scale = float(np.trace(gram)) / bands
-    if not scale > _CONSTANT * float((moments.mean[:bands] ** 2).mean()):
+    if not scale > CONSTANT * float((moments.mean[:bands] ** 2).mean()):
         return np.zeros((len(own), bands))
     values, vectors = np.linalg.eigh(gram + _RIDGE * scale * np.eye(bands))
     root = np.sqrt(values)
@@ -110,7 +107,7 @@ def _scaled(moments: Moments, own: Any) -> Float64:
     """Gains of least squares on a diagonal: of each band on that of the known response."""
     known = np.arange(len(own))
     spread, shared = moments.comoment[known, known], moments.comoment[own, known]
-    varies = spread > _CONSTANT * moments.count * moments.mean[known] ** 2
+    varies = spread > CONSTANT * moments.count * moments.mean[known] ** 2
     gain = np.divide(shared, spread, out=np.zeros_like(shared), where=varies)
     return np.diag(np.maximum(gain, 0.0))
 

@@ -14,15 +14,12 @@ import numpy as np
 from xrs.kernels import Moments, merge_moments, upsample
 from xrs.kernels.types import Float32, Float64
 from xrs.methods.base import Method, Pass, Reference, State, Tile
-from xrs.methods.hsms._common import KERNEL, PSF, Psf, coarse_moments, inject, linear_halo
+from xrs.methods.hsms._common import KERNEL, PSF, Psf, coarse_moments, covariance_of, inject, linear_halo, regression
 
 __all__ = ["METHOD"]
 
 #: Directions of a group's bands that hold less than this share of its variance are noise, which must not be fitted.
 _NOISE = 1e-4
-
-#: Relative variance below which an image counts as constant: float32 rounding makes as much.
-_CONSTANT = 1e-12
 
 
 def _summarise(tile: Tile, _state: State, *, psf: Psf, **_: Any) -> Moments:
@@ -33,15 +30,13 @@ def _solve(moments: Moments, _state: State, *, psf: Psf, **_: Any) -> State:
     """Weights of the bands in each group's intensity (ms band, hs band), gains (hs band, ms band) and constants."""
     c = len(psf["ms"])
     bands = moments.mean.size - c
-    covariance = moments.covariance
-    constant = np.diag(covariance) <= _CONSTANT * moments.mean**2
-    covariance[constant] = covariance[:, constant] = 0.0
+    covariance = covariance_of(moments)
     group = _groups(covariance, bands)
     intensity, gains = np.zeros((c, bands)), np.zeros((bands, c))
     for pan in range(c):
         own = np.flatnonzero(group == pan)
-        if own.size and not constant[bands + pan]:
-            weights = _regression(covariance[np.ix_(own, own)], covariance[own, bands + pan])
+        if own.size:
+            weights = regression(covariance[np.ix_(own, own)], covariance[own, bands + pan], _NOISE)
             intensity[pan, own] = weights
             shared = covariance[np.ix_(own, own)] @ weights
             gains[own, pan] = shared / (weights @ shared) if weights @ shared > 0 else 0.0
@@ -58,11 +53,6 @@ def _groups(covariance: Float64, bands: int) -> Any:
     spread[spread == 0] = 1.0
     correlation = covariance / np.outer(spread, spread)
     return correlation[:bands, bands:].argmax(axis=1)
-
-
-def _regression(gram: Float64, target: Float64) -> Float64:
-    """Least squares from the normal equations in the strong directions."""
-    return np.asarray(np.linalg.lstsq(gram, target, rcond=_NOISE)[0], np.float64)
 
 
 def _apply(tile: Tile, state: State, *, kernel: str, **_: Any) -> Float32:
