@@ -1,0 +1,199 @@
+"""STARFM: the coarse change is added to the fine image, averaged over neighbours that are alike and change little.
+
+With ``F_k`` and ``C_k`` the fine and coarse images of pair ``k`` and ``C_0`` the coarse image of the date predicted,
+``F_0 = sum W (F_k + C_0 - C_k)`` over the similar pixels of a window and over the pairs, ``W`` in inverse proportion to
+``S T D``: ``S = |F_k - C_k|``, ``T = |C_k - C_0|``, ``D = 1 + d / A`` at distance ``d``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from xrs.kernels.types import Bool, Float32
+from xrs.methods.base import Method, Param, Reference, State, Tile
+from xrs.methods.spatiotemporal._scene import (
+    KERNEL,
+    SCENE,
+    WINDOW,
+    Images,
+    images_of,
+    nothing,
+    window_distance,
+    window_halo,
+)
+
+__all__ = ["METHOD"]
+
+
+def apply(
+    tile: Tile,
+    state: State,
+    *,
+    window: int,
+    classes: float,
+    spatial_impact: float,
+    uncertainty_fine: float,
+    uncertainty_coarse: float,
+    scale: float,
+    log: bool,
+    kernel: str,
+) -> Float32:
+    """Predict one tile, each band by itself.
+
+    Parameters
+    ----------
+    tile : Tile
+        ``fine`` and ``coarse`` (pair, band, y, x), ``target`` (target, band, y, x).
+    state : mapping
+        Of :data:`SCENE`.
+    window, classes, spatial_impact, uncertainty_fine, uncertainty_coarse, scale, log, kernel
+        The method's parameters.
+
+    Returns
+    -------
+    ndarray, float32, (target, band, y, x)
+        On the fine grid, without halo. NaN where no pair saw the pixel, or nothing in the window tells of the change.
+    """
+    out = nothing(tile)
+    if not state:
+        return out
+    images = images_of(tile, state, window // 2, kernel)
+    pairs, bands = images.fine.shape[:2]
+    thresholds = (2.0 / classes * state["std"]).reshape(pairs, bands).astype(np.float32)
+    nearness = (1.0 / (1.0 + window_distance(window // 2) / spatial_impact)).astype(np.float32)
+    slack = np.hypot(uncertainty_fine, uncertainty_coarse), np.sqrt(2.0) * uncertainty_coarse
+    for b in range(bands):
+        band = Images(*(np.ascontiguousarray(array[:, b]) for array in vars(images).values()))
+        out[:, b] = _predict_band(band, thresholds[:, b], nearness, slack, scale, log)
+    return out
+
+
+def _predict_band(
+    band: Images, thresholds: Float32, nearness: Float32, slack: tuple[float, float], scale: float, log: bool
+) -> Float32:
+    """One band: images (pair or target, y, x)."""
+    radius = nearness.shape[0] // 2
+    core = (..., slice(radius, -radius), slice(radius, -radius))
+    usable = band.fine_seen & band.coarse_seen
+    spectral = np.abs(band.fine - band.coarse)
+    spectral_limit = _limit(spectral[core], usable[core], slack[0])
+    spectral_weight = _weight(spectral, usable, scale, log)
+    change = band.target[:, None] - band.coarse
+    temporal = np.abs(change)
+    both = band.target_seen[:, None] & usable
+    temporal_limit = np.stack([_limit(t[core], b[core], slack[1]) for t, b in zip(temporal, both, strict=True)])
+    temporal_weight = _weight(temporal, both, scale, log)
+    predicted = band.fine + change
+    # A centre that was not seen is similar to nothing.
+    thresholds = np.where(band.fine_seen[core], thresholds[:, None, None], np.float32(0.0))
+    sums = np.zeros((2, *temporal_limit.shape))
+    for k in range(len(band.fine)):
+        _add_pair(
+            band.fine[k], thresholds[k], spectral[k], spectral_limit, spectral_weight[k], temporal[:, k],
+            temporal_limit, temporal_weight[:, k], predicted[:, k], nearness, sums,
+        )  # fmt: skip
+    # Where nothing changes, or the sensors agree, the pixel itself says all.
+    certain = both[core] & ((spectral[core] == 0.0) | (temporal[core] == 0.0))
+    alone = certain.any(axis=1) | (sums[0] == 0.0)
+    own = np.where(certain.any(axis=1, keepdims=True), certain, both[core])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_centre = (predicted[core] * own).sum(axis=1, dtype=np.float64) / own.sum(axis=1)
+        return np.where(alone, of_centre, sums[1] / sums[0]).astype(np.float32)
+
+
+def _limit(difference: Float32, seen: Bool, slack: float) -> Float32:
+    """The largest difference a neighbour may have, given those of the centre in each pair (pair, y, x)."""
+    largest = np.where(seen, difference, np.float32(-np.inf)).max(axis=0)
+    return np.where(seen.any(axis=0), largest + np.float32(slack), np.float32(np.inf))
+
+
+def _weight(difference: Float32, seen: Bool, scale: float, log: bool) -> Float32:
+    """The share of a difference in a pixel's weight; zero where it is not known."""
+    steps = np.float32(scale) * difference + np.float32(1.0)
+    return np.where(seen, 1.0 / (np.log(steps + np.float32(1.0)) if log else steps), np.float32(0.0))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _add_pair(  # type: ignore[no-untyped-def]
+    fine, threshold, spectral, spectral_limit, spectral_weight, temporal, temporal_limit, temporal_weight, predicted,
+    nearness, sums,
+):  # fmt: skip
+    targets, height, width = temporal_limit.shape
+    side = nearness.shape[0]
+    radius = side // 2
+    # All pixels of a row meet the same neighbour at once: contiguous loads, and an order that no tile changes.
+    # Few arrays in each loop, or the compiler cannot tell that they do not overlap.
+    similar = np.empty(width, np.float32)
+    weight = np.empty(width, np.float32)
+    weights = np.empty((targets, width), np.float32)
+    values = np.empty((targets, width), np.float32)
+    for y in range(height):
+        centre, allowed, likeness = fine[y + radius, radius : radius + width], threshold[y], spectral_limit[y]
+        for i in range(side):
+            weights[:] = 0.0
+            values[:] = 0.0
+            for j in range(side):
+                near = nearness[i, j]
+                f, s, w = fine[y + i, j:], spectral[y + i, j:], spectral_weight[y + i, j:]
+                for x in range(width):
+                    known = (
+                        w[x] * near if (abs(f[x] - centre[x]) < allowed[x]) & (s[x] < likeness[x]) else np.float32(0.0)
+                    )
+                    similar[x] = known
+                for t in range(targets):
+                    change, steady = temporal[t, y + i, j:], temporal_weight[t, y + i, j:]
+                    most = temporal_limit[t, y]
+                    for x in range(width):
+                        weight[x] = similar[x] * steady[x] if change[x] < most[x] else np.float32(0.0)
+                    p, total, value = predicted[t, y + i, j:], weights[t], values[t]
+                    for x in range(width):
+                        total[x] += weight[x]
+                        value[x] += weight[x] * p[x]
+            for t in range(targets):
+                for x in range(width):
+                    sums[0, t, y, x] += weights[t, x]
+                    sums[1, t, y, x] += values[t, x]
+
+
+METHOD = Method(
+    name="starfm",
+    family="spatiotemporal",
+    summary="Adds the coarse change to the fine image, averaged over similar neighbours that change little.",
+    apply=apply,
+    reference=Reference(
+        "Gao, Masek, Schwaller and Hall 2006, On the blending of the Landsat and MODIS surface reflectance: predicting "
+        "daily Landsat surface reflectance, IEEE Transactions on Geoscience and Remote Sensing 44(8):2207-2218",
+        "10.1109/TGRS.2006.872081",
+    ),
+    passes=(SCENE,),
+    params=(
+        WINDOW,
+        Param(
+            "classes",
+            4.0,
+            "similar pixels differ by less than two standard deviations over this many classes",
+            "above 0",
+            lambda m: m > 0,
+        ),
+        Param(
+            "spatial_impact",
+            25.0,
+            "distance in fine pixels that counts as much as none twice over: A of D = 1 + d / A",
+            "above 0",
+            lambda a: a > 0,
+        ),
+        Param("uncertainty_fine", 0.005, "of the fine images, in their unit", "0 or more", lambda s: s >= 0),
+        Param("uncertainty_coarse", 0.005, "of the coarse images, in their unit", "0 or more", lambda s: s >= 0),
+        Param("scale", 1e4, "what one unit of the data is counted as in the weights", "above 0", lambda b: b > 0),
+        Param("log", False, "whether logarithms of S and T enter the weights", "True or False"),
+        KERNEL,
+    ),
+    halo=window_halo,
+    needs=("fine", "coarse", "target"),
+    pairs=(1, 2),
+    differs="One step of 1 / scale is added to S and T (in the logarithms two), as in the authors' program: without it "
+    "a neighbour that does not change would weigh infinitely. With two pairs a neighbour is held against the larger of "
+    "the centre's differences. A threshold of zero leaves the pixel alone. A centre not seen by the coarse sensor sets "
+    "no limits to its neighbours; one not seen by the fine sensor takes no part in that pair.",
+)
