@@ -16,10 +16,23 @@ from xrs.cube.grid import describe
 from xrs.errors import BandNotFoundError, GridMismatchError, TimeAxisError
 from xrs.operators.observe import degrade
 
-__all__ = ["choose_pairs", "common_area", "match_dates", "matched_bands", "on_own_grid", "runs_of"]
+__all__ = [
+    "choose_pairs",
+    "common_area",
+    "dates_to_chunks",
+    "days_since",
+    "match_dates",
+    "matched_bands",
+    "on_own_grid",
+    "pick_targets",
+    "runs_of",
+]
 
 #: Bands without a told width are taken to be this wide, in nm.
 _WIDTH = 30.0
+
+#: Dates predicted by one task: enough that what depends on the pairs alone is seldom done again.
+_AT_ONCE = 8
 
 
 def matched_bands(fine: xr.DataArray, coarse: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
@@ -117,9 +130,30 @@ def choose_pairs(
     return tuple(sorted(list(ranked)[:most]))
 
 
-def runs_of(choices: Sequence[tuple[int, ...]]) -> list[tuple[slice, tuple[int, ...]]]:
+def pick_targets(target_times: Any, cube: xr.DataArray) -> pd.DatetimeIndex:
+    """The dates to predict: those given, else those of a cube."""
+    if target_times is None:
+        return pd.DatetimeIndex(cube["time"].values)
+    targets = pd.DatetimeIndex(np.atleast_1d(np.asarray(target_times, "datetime64[ns]")))
+    if not (targets.size and targets.is_monotonic_increasing and targets.is_unique):
+        raise TimeAxisError("target_times are empty, unsorted or doubled", "ascending dates, each once")
+    return targets
+
+
+def days_since(times: Any, start: pd.Timestamp) -> NDArray[np.float64]:
+    """Dates in days after the first."""
+    return np.asarray((pd.DatetimeIndex(times) - start) / pd.Timedelta(days=1), np.float64)
+
+
+def dates_to_chunks(count: int) -> tuple[int, ...]:
+    """How many dates each task predicts."""
+    return tuple(min(_AT_ONCE, count - first) for first in range(0, count, _AT_ONCE))
+
+
+def runs_of(choices: Sequence[tuple[Any, ...]]) -> list[tuple[slice, tuple[Any, ...]]]:
     """Neighbouring entries that are equal, as slices."""
-    runs, first = [], 0
+    runs: list[tuple[slice, tuple[Any, ...]]] = []
+    first = 0
     for choice, members in groupby(choices):
         count = len(list(members))
         runs.append((slice(first, first + count), choice))

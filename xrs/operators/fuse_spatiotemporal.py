@@ -15,15 +15,22 @@ from xrs.errors import ParameterError, TimeAxisError
 from xrs.lazy import Dates, Source, joined_dates, map_tiles
 from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.operators._fusion import check_floats, label, observed
-from xrs.operators._pairs import choose_pairs, common_area, match_dates, matched_bands, on_own_grid, runs_of
+from xrs.operators._pairs import (
+    choose_pairs,
+    common_area,
+    dates_to_chunks,
+    days_since,
+    match_dates,
+    matched_bands,
+    on_own_grid,
+    pick_targets,
+    runs_of,
+)
 from xrs.operators.harmonize import matched_radiometry
 
 __all__ = ["fuse_spatiotemporal"]
 
 Cube = TypeVar("Cube", xr.DataArray, xr.Dataset)
-
-#: Dates predicted by one task: enough that what depends on the pairs alone is seldom done again.
-_AT_ONCE = 8
 
 
 def fuse_spatiotemporal(
@@ -113,7 +120,7 @@ def fuse_spatiotemporal(
         check_time(cube)
     ours, theirs = matched_bands(ours, theirs)
     ours, theirs, found = _areas(ours, theirs, ratio)
-    targets = _targets(target_times, theirs)
+    targets = pick_targets(target_times, theirs)
     whole = "series" in record.needs
     paired, partner = _pairs(ours, theirs, pair_times, tolerance, alone=whole)
     if harmonize:
@@ -122,13 +129,13 @@ def fuse_spatiotemporal(
     binding = Binding(params, record.needs, record.passes)
     if record.bind is not None:
         binding = record.bind({"fine": observed(ours, 1), "coarse": observed(theirs, found)}, ("fine",), **params)
-    days, start = _days(paired["time"].values, targets[0]), targets[0]
+    days, start = days_since(paired["time"].values, targets[0]), targets[0]
     most = days.size if whole else min(max(pairs, record.pairs[0]), record.pairs[1])
     fewest = min(record.pairs[0], most)
     if whole:
         choices = [tuple(range(days.size))] * targets.size
     else:
-        choices = [choose_pairs(t, days, fewest, most, outside=outside) for t in _days(targets.values, start)]
+        choices = [choose_pairs(t, days, fewest, most, outside=outside) for t in days_since(targets.values, start)]
     parts = []
     for run, chosen in runs_of(choices):
         sources, dated = _observations(paired, theirs, partner, chosen, targets[run], start, tolerance, found)
@@ -148,15 +155,6 @@ def _areas(fine: xr.DataArray, coarse: xr.DataArray, ratio: int | None) -> tuple
     if found > 1:
         raise ParameterError(f"ratio={ratio} for grids of ratio {found}", f"ratio={found}, or none")
     return common_area(fine, on_own_grid(coarse, ratio))
-
-
-def _targets(target_times: Any, coarse: xr.DataArray) -> pd.DatetimeIndex:
-    if target_times is None:
-        return pd.DatetimeIndex(coarse["time"].values)
-    targets = pd.DatetimeIndex(np.atleast_1d(np.asarray(target_times, "datetime64[ns]")))
-    if not (targets.size and targets.is_monotonic_increasing and targets.is_unique):
-        raise TimeAxisError("target_times are empty, unsorted or doubled", "ascending dates, each once")
-    return targets
 
 
 def _pairs(
@@ -197,19 +195,17 @@ def _observations(
 ) -> tuple[dict[str, Source], Dates]:
     """What predicts a run of dates, and when each was seen."""
     fine = paired.isel(time=list(chosen))
-    days = {"fine": _days(fine["time"].values, start), "target": _days(targets.values, start)}
+    days = {"fine": days_since(fine["time"].values, start), "target": days_since(targets.values, start)}
     sources = {"fine": Source(with_all_dims(fine).data, ratio, steady=True)}
     if partner is None:
-        days["series"] = _days(coarse["time"].values, start)
+        days["series"] = days_since(coarse["time"].values, start)
         sources["series"] = Source(with_all_dims(coarse).data, 1, steady=True)
     else:
         at_pairs, at_targets = coarse.isel(time=partner[list(chosen)]), _at(coarse, targets, tolerance)
-        days["coarse"] = _days(at_pairs["time"].values, start)
+        days["coarse"] = days_since(at_pairs["time"].values, start)
         sources["coarse"] = Source(with_all_dims(at_pairs).data, 1, steady=True)
         sources["target"] = Source(with_all_dims(at_targets).data, 1)
-    count = targets.size
-    chunks = tuple(min(_AT_ONCE, count - first) for first in range(0, count, _AT_ONCE))
-    return sources, Dates(days, chunks)
+    return sources, Dates(days, dates_to_chunks(targets.size))
 
 
 def _at(coarse: xr.DataArray, targets: pd.DatetimeIndex, tolerance: Any) -> xr.DataArray:
@@ -240,7 +236,3 @@ def _predict(method: Method, binding: Binding, sources: dict[str, Source], dates
         dates=dates,
         name=f"xrs-{method.name}",
     )
-
-
-def _days(times: Any, start: pd.Timestamp) -> NDArray[np.float64]:
-    return np.asarray((pd.DatetimeIndex(times) - start) / pd.Timedelta(days=1), np.float64)

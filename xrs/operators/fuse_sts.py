@@ -1,0 +1,300 @@
+"""Spatio-temporal-spectral fusion: many bands, fine pixels and many dates, each from another sensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from xrs.cube import (
+    assign_bands,
+    band_keys,
+    check_time,
+    geobox_of,
+    nest,
+    to_array,
+    to_dataset,
+    wavelengths,
+    with_all_dims,
+)
+from xrs.cube.grid import describe
+from xrs.errors import BandNotFoundError, GridMismatchError, ParameterError, TimeAxisError
+from xrs.kernels.types import Float64
+from xrs.lazy import Dates, Source, joined_dates, map_tiles
+from xrs.methods import Binding, Method, get_method, resolve_params
+from xrs.operators._fusion import check_floats, label, observed
+from xrs.operators._hsms import keys_of, known_response
+from xrs.operators._pairs import choose_pairs, dates_to_chunks, days_since, match_dates, pick_targets, runs_of
+from xrs.operators.fuse_hsms import fuse_hsms
+from xrs.operators.fuse_spatiotemporal import fuse_spatiotemporal
+from xrs.sensors import Sensor, psf_of
+
+__all__ = ["Sensors", "fuse_sts", "like_bands"]
+
+Cube = xr.DataArray | xr.Dataset
+
+
+@dataclass(frozen=True)
+class Sensors:
+    """The instruments of the three cubes, where they are known."""
+
+    hs: str | Sensor | None = None
+    ms: str | Sensor | None = None
+    wide: str | Sensor | None = None
+
+
+def fuse_sts(
+    hyperspectral: Cube,
+    multispectral: Cube,
+    wide: Cube,
+    method: str | Method | Sequence[str | Method],
+    *,
+    target_times: Any = None,
+    tolerance: Any = "1D",
+    pairs: int = 2,
+    outside: str = "error",
+    sensors: Sensors | None = None,
+    psf: Any = "mtf",
+    **params: Any,
+) -> Cube:
+    """A method with what it needs; see :func:`xrs.fuse_sts`, which trains networks that come without a model."""
+    cubes = {"hs": to_array(hyperspectral), "ms": to_array(multispectral), "wide": to_array(wide)}
+    for role, cube in cubes.items():
+        check_floats(role, cube)
+        check_time(cube)
+    sensors = Sensors() if sensors is None else sensors
+    if isinstance(method, str | Method):
+        chosen = {"tolerance": tolerance, "pairs": pairs, "outside": outside, "target_times": target_times}
+        result = _joint(_Case.of(cubes, sensors, psf), get_method(method, "sts"), params, **chosen)
+    else:
+        chosen = {"pairs": pairs, "outside": outside, "target_times": target_times}
+        result = _two_stages(cubes, tuple(method), sensors, psf, params, tolerance, chosen)
+    return to_dataset(result) if isinstance(hyperspectral, xr.Dataset) else result
+
+
+def like_bands(cube: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
+    """For each band of ``like`` the one of ``cube`` nearest in wavelength, under that band's key.
+
+    Raises
+    ------
+    BandNotFoundError
+        If either cube has no wavelengths.
+    """
+    ours, theirs = wavelengths(like), wavelengths(cube)
+    if np.isnan(ours).any() or np.isnan(theirs).any():
+        raise BandNotFoundError(
+            "bands without wavelengths",
+            "a coordinate 'wavelength' in nm on both cubes",
+            "xrs.cube.assign_bands(cube, keys, wavelength=[...])",
+        )
+    nearest = np.abs(ours[:, None] - theirs[None]).argmin(axis=1)
+    taken = cube.isel(band=nearest).drop_vars(["common_name", "fwhm"], errors="ignore")
+    return assign_bands(taken, band_keys(like), wavelength=ours.tolist())
+
+
+def _two_stages(
+    cubes: Mapping[str, xr.DataArray],
+    methods: tuple[str | Method, ...],
+    sensors: Sensors,
+    psf: Any,
+    params: Mapping[str, Any],
+    tolerance: Any,
+    chosen: Mapping[str, Any],
+) -> xr.DataArray:
+    """First the bands of ``hs`` on the grid of ``ms``, on the dates of both; then these on the dates of ``wide``."""
+    if len(methods) != 2:
+        raise ParameterError(f"{len(methods)} methods", "a spatio-temporal one and one of family 'hsms', in this order")
+    unknown = sorted(set(params) - {"temporal", "spectral"})
+    if unknown:
+        raise ParameterError(
+            f"a parameter {unknown[0]!r} for two methods", "temporal={...} and spectral={...}, mappings of parameters"
+        )
+    temporal, spectral = methods
+    hs, ms = _shared_dates(cubes["hs"], cubes["ms"], tolerance)
+    keyed = fuse_hsms(
+        hs, ms, spectral, hs_sensor=sensors.hs, ms_sensor=sensors.ms, psf=psf, **params.get("spectral", {})
+    )
+    wide = like_bands(cubes["wide"], keyed)
+    options = dict(params.get("temporal", {}))
+    return fuse_spatiotemporal(keyed, wide, temporal, tolerance=tolerance, **chosen, **options)
+
+
+def _shared_dates(hs: xr.DataArray, ms: xr.DataArray, tolerance: Any) -> tuple[xr.DataArray, xr.DataArray]:
+    """The dates both have, those of ``hs`` written on both."""
+    found = match_dates(pd.DatetimeIndex(hs["time"].values), pd.DatetimeIndex(ms["time"].values), tolerance)
+    if (found < 0).all():
+        raise TimeAxisError(
+            f"no date of hs ({hs['time'].values[0]} to {hs['time'].values[-1]}) is within {pd.Timedelta(tolerance)} of "
+            f"one of ms ({ms['time'].values[0]} to {ms['time'].values[-1]})",
+            "dates that both have",
+            "a larger tolerance=",
+        )
+    hs = hs.isel(time=np.flatnonzero(found >= 0))
+    return hs, ms.isel(time=found[found >= 0]).assign_coords(time=hs["time"].values)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """Three cubes over the area they share, whole pixels of all grids, and what is known of their sensors.
+
+    ``factors`` count pixels along the side of the smallest square that is whole pixels of every grid.
+    """
+
+    cubes: Mapping[str, xr.DataArray]
+    factors: Mapping[str, int]
+    psf: Mapping[str, Float64]
+    srf: Mapping[str, Float64 | None]
+
+    @classmethod
+    def of(cls, cubes: Mapping[str, xr.DataArray], sensors: Sensors, psf: Any) -> _Case:
+        ratios, windows = _nested({role: geobox_of(cube) for role, cube in cubes.items()})
+        cropped = {role: cube.isel(windows[role]) for role, cube in cubes.items()}
+        unit = math.lcm(*ratios.values())
+        hs, ms, wide = (cropped[role] for role in ("hs", "ms", "wide"))
+        spreads = {
+            "hs": psf_of(sensors.hs, keys_of(hs), ratios["hs"], kind=psf),
+            "ms": psf_of(sensors.hs, keys_of(ms), ratios["hs"], kind=psf),
+        }
+        if ratios["wide"] > 1:
+            spreads["wide"] = psf_of(sensors.wide, keys_of(wide), ratios["wide"], kind=psf)
+        responses = {
+            role: known_response(hs, cropped[role], sensors.hs, getattr(sensors, role), "auto")
+            for role in ("ms", "wide")
+        }
+        return cls(cropped, {role: unit // ratio for role, ratio in ratios.items()}, spreads, responses)
+
+
+def _nested(boxes: Mapping[str, GeoBox]) -> tuple[dict[str, int], dict[str, dict[str, slice]]]:
+    """Fine pixels along a pixel of each grid, and where the common area lies in each: whole pixels of all grids."""
+    ms = boxes["ms"]
+    ratios, corners = {"ms": 1}, {"ms": (0, 0)}
+    sizes = {"ms": (ms.shape[0], ms.shape[1])}
+    for role in ("hs", "wide"):
+        box = boxes[role]
+        same = math.isclose(box.resolution.x, ms.resolution.x, rel_tol=1e-6)
+        ratios[role] = 1 if same else nest(ms, box).ratio
+        column, row = (round(v) for v in ~ms.affine @ (box.affine.c, box.affine.f))
+        corners[role] = (row, column)
+        sizes[role] = (box.shape[0] * ratios[role], box.shape[1] * ratios[role])
+    if ratios["hs"] == 1:
+        raise GridMismatchError(
+            "hyperspectral and multispectral cubes have pixels of one size",
+            "a hyperspectral cube with larger pixels",
+            "xrs.fuse_spatiotemporal(hyperspectral, wide) needs no multispectral cube",
+        )
+    unit = math.lcm(*ratios.values())
+    windows: dict[str, dict[str, slice]] = {role: {} for role in boxes}
+    for axis, dim in enumerate(("y", "x")):
+        first = max(corner[axis] for corner in corners.values())
+        last = min(corners[role][axis] + sizes[role][axis] for role in boxes)
+        starts = [
+            s for s in range(first, first + unit)
+            if all((s - corners[role][axis]) % ratios[role] == 0 for role in boxes)
+        ]  # fmt: skip
+        count = (last - starts[0]) // unit if starts else 0
+        if count < 1:
+            raise GridMismatchError(
+                "the grids share no square of whole pixels of all: "
+                + ", ".join(f"{role} {describe(box)}" for role, box in boxes.items()),
+                f"{unit} by {unit} pixels of the finest in common, with edges of pixels of the others around",
+                "xrs.regrid one of them",
+            )
+        for role in boxes:
+            begin = (starts[0] - corners[role][axis]) // ratios[role]
+            windows[role][dim] = slice(begin, begin + count * unit // ratios[role])
+    return ratios, windows
+
+
+def _joint(
+    case: _Case,
+    record: Method,
+    params: Mapping[str, Any],
+    *,
+    tolerance: Any,
+    pairs: int,
+    outside: str,
+    target_times: Any,
+) -> xr.DataArray:
+    params = resolve_params(record, params)
+    hs, ms, wide = (case.cubes[role] for role in ("hs", "ms", "wide"))
+    targets = pick_targets(target_times, wide)
+    start = targets[0]
+    partners = {role: _partners(case.cubes[role], wide, role, tolerance) for role in ("hs", "ms")}
+    binding = Binding(params, record.needs, record.passes)
+    if record.bind is not None:
+        unit = max(case.factors.values())
+        seen = {role: observed(cube, unit // case.factors[role]) for role, cube in case.cubes.items()}
+        binding = record.bind(seen, ("hs",), **params)
+    choices = [
+        tuple(_chosen(case.cubes[role], partners[role], t, start, pairs, outside) for role in ("hs", "ms"))
+        for t in days_since(targets.values, start)
+    ]
+    parts = []
+    for run, (of_hs, of_ms) in runs_of(choices):
+        keyed = {"hs": hs.isel(time=list(of_hs)), "ms": ms.isel(time=list(of_ms))}
+        keyed |= {f"wide_{role}": _nearest(wide, cube, tolerance) for role, cube in keyed.items()}
+        target = wide.isel(time=match_dates(targets[run], pd.DatetimeIndex(wide["time"].values), tolerance))
+        days = {role: days_since(cube["time"].values, start) for role, cube in keyed.items()}
+        dates = Dates(days | {"target": days_since(targets[run].values, start)}, dates_to_chunks(len(targets[run])))
+        sources = {
+            role: Source(with_all_dims(cube).data, case.factors[role.split("_")[0]], steady=True)
+            for role, cube in keyed.items()
+        }
+        sources["target"] = Source(with_all_dims(target).data, case.factors["wide"])
+        parts.append(_predict(case, record, binding, sources, dates))
+    like = hs.isel(time=[0] * targets.size).assign_coords(time=targets.values)
+    return label(joined_dates(parts), like, geobox_of(ms), method=record, family="fuse_sts", params=params)
+
+
+def _partners(cube: xr.DataArray, wide: xr.DataArray, role: str, tolerance: Any) -> Any:
+    """Dates of a cube on which the wide one was seen too."""
+    found = match_dates(pd.DatetimeIndex(cube["time"].values), pd.DatetimeIndex(wide["time"].values), tolerance)
+    if (found < 0).all():
+        raise TimeAxisError(
+            f"no date of {role} ({cube['time'].values[0]} to {cube['time'].values[-1]}) is within "
+            f"{pd.Timedelta(tolerance)} of one of wide ({wide['time'].values[0]} to {wide['time'].values[-1]})",
+            "dates that both have",
+            "a larger tolerance=",
+        )
+    return np.flatnonzero(found >= 0)
+
+
+def _chosen(
+    cube: xr.DataArray, usable: Any, target: float, start: pd.Timestamp, pairs: int, outside: str
+) -> tuple[int, ...]:
+    days = days_since(cube["time"].values[usable], start)
+    inside = days[0] <= target <= days[-1]
+    fewest = min(pairs, days.size) if outside == "nearest" or not inside else 1
+    found = choose_pairs(target, days, fewest, min(pairs, days.size), outside=outside)
+    return tuple(int(usable[k]) for k in found)
+
+
+def _nearest(wide: xr.DataArray, cube: xr.DataArray, tolerance: Any) -> xr.DataArray:
+    theirs = pd.DatetimeIndex(wide["time"].values)
+    return wide.isel(time=match_dates(pd.DatetimeIndex(cube["time"].values), theirs, tolerance))
+
+
+def _predict(case: _Case, method: Method, binding: Binding, sources: Mapping[str, Source], dates: Dates) -> Any:
+    named = {p.name for p in method.params}
+    known = {"psf": case.psf, "srf": case.srf}
+    full = dict(binding.params) | {name: value for name, value in known.items() if name in named}
+    shared = {p.name for p in method.params if p.shared}
+    factors = {role: source.factor for role, source in sources.items()}
+    return map_tiles(
+        method.apply,
+        sources,
+        bands=int(sources["hs"].array.shape[1]),
+        factor=case.factors["ms"],
+        halo=method.halo(factors, **full),
+        passes=binding.passes,
+        params={name: value for name, value in full.items() if name not in shared},
+        shared={name: full[name] for name in shared},
+        dates=dates,
+        name=f"xrs-{method.name}",
+    )
