@@ -59,8 +59,8 @@ def expand_swath(
     """Hyperspectral bands over the whole extent of a multispectral cube, of which they cover a part.
 
     A network learns on the overlap to make the bands of ``hs`` from those of ``ms``, and is trained again as what it
-    predicts around the overlap is added ring by ring; see :func:`train_swath`. Errors grow with the distance to the
-    overlap: :func:`xrs.quality.error_by_distance` shows how fast where there is a truth.
+    predicts around the overlap is added ring by ring; see :func:`train_swath`. What the overlap does not show cannot be
+    learned from it: where there is a truth, :func:`xrs.quality.error_by_distance` tells how errors go on outside.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ def expand_swath(
     ms : xarray.DataArray or xarray.Dataset, ([time,] band, y, x)
         The wide one, on pixels that lie on those of ``hs``, of the same dates.
     model : Model or str, optional
-        From :func:`train_swath`, or a file of one; trained on the two cubes if not given.
+        From :func:`train_swath`, or a file of one; trained on the two cubes if not given. With one, ``hs`` may also
+        cover all of ``ms``: what is missing in it is predicted.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``: of training and prediction.
     dtype : {"float32", "bfloat16"}
@@ -95,7 +96,8 @@ def expand_swath(
     ModelCardError
         If a model was made for other bands.
     ParameterError
-        For arguments out of range, and an overlap too small or too cloudy to learn from.
+        For arguments out of range, an overlap too small or too cloudy to learn from, and without a model for an
+        ``ms`` that does not reach beyond ``hs``.
 
     References
     ----------
@@ -114,6 +116,7 @@ def expand_swath(
     """
     swath = _swath(hs, ms)
     if model is None:
+        swath.check_beyond()
         model = train_swath(hs, ms, device=device, dtype=dtype, **training)
     elif training:
         raise ParameterError(f"{sorted(training)} beside a model", "parameters of training, or a model")
@@ -155,7 +158,7 @@ def train_swath(
     1. The network learns on patches of the overlap.
     2. It predicts patches of the next ring around what is known.
     3. It is trained for some epochs on the overlap, and on these predictions as if they were observed, with weight
-       ``pseudo_weight ** k`` in ring k.
+       ``pseudo_weight ** k`` in ring k. A ring without a patch to predict is passed over.
     4. So on to the farthest ring.
 
     The extent of ``hs`` is what is known; rings are as wide as leads ``rings`` of them to the farthest edge of ``ms``.
@@ -233,9 +236,10 @@ def train_swath(
     for ring in range(1, rings + 1):
         spots = swath.spots(ring, rings, patch_size, patches, seed)
         seen = read_patches(Pairs(_images(swath.ms), swath.ms, 1), spots, patch_size, most_missing)
-        if seen:
-            pseudo = _pseudo_labelled(seen.divided(scale), module)
-            terms.append(Term(pseudo, pseudo[:0], weight=pseudo_weight**ring))
+        if not seen:
+            continue
+        pseudo = _pseudo_labelled(seen.divided(scale), module)
+        terms.append(Term(pseudo, pseudo[:0], weight=pseudo_weight**ring))
         curves.append(learn(terms, begin=False, settings=replace(settings, epochs=ring_epochs, seed=seed + ring)))
     card = Card(
         network=network,
@@ -264,6 +268,16 @@ class _Swath:
     @property
     def ms_overlap(self) -> xr.DataArray:
         return self.ms.isel(self.window)
+
+    def check_beyond(self) -> None:
+        """Refuse a multispectral cube that has no pixels around the overlap."""
+        sizes = {d: self.ms.sizes[d] for d in ("y", "x")}
+        if all(self.hs.sizes[d] == size for d, size in sizes.items()):
+            raise ParameterError(
+                f"hs that covers the whole of ms ({sizes['y']} x {sizes['x']} pixels)",
+                "ms reaching beyond hs",
+                "ms is the wide cube: were they swapped? To fill gaps of hs give a model: train_swath(hs, ms)",
+            )
 
     def over_all(self) -> xr.DataArray:
         """``hs`` on the grid of ``ms``, NaN around, without coordinates."""
