@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from xrs.kernels import Moments, merge_moments, moments_of, upsample
 from xrs.kernels.resample import reach_of_kernel
@@ -18,6 +17,7 @@ from xrs.methods.spatiotemporal._grids import to_fine
 __all__ = [
     "KERNEL",
     "SCENE",
+    "VALID_RANGE",
     "WINDOW",
     "Images",
     "images_of",
@@ -25,7 +25,6 @@ __all__ = [
     "ratio_of",
     "window_distance",
     "window_halo",
-    "window_sums",
 ]
 
 WINDOW = Param(
@@ -42,6 +41,14 @@ KERNEL = Param(
     "how coarse images are brought to the fine grid, if they are not on it",
     "'nearest', 'bilinear' or 'cubic'",
     lambda name: name in ("nearest", "bilinear", "cubic"),
+)
+
+VALID_RANGE = Param(
+    "valid_range",
+    (0.0, 1.0),
+    "predictions that are not between fall back to the similar pixels' own values",
+    "two ascending numbers, such as (250.0, 350.0) for temperatures",
+    lambda ends: len(ends) == 2 and ends[0] < ends[1],
 )
 
 
@@ -128,15 +135,6 @@ def window_distance(radius: int) -> Float64:
     return np.asarray(np.hypot(offset[:, None], offset))
 
 
-def window_sums(images: Float32, seen: Bool, radius: int) -> Float64:
-    """Sums of the seen pixels in the window around each pixel of the core (image, y, x), images with a margin."""
-    height, width = (n - 2 * radius for n in images.shape[-2:])
-    out = np.empty((images.shape[0], height, width))
-    for image, total in zip(images, out, strict=True):
-        _window_sums(image, seen, 2 * radius + 1, total)
-    return out
-
-
 def _summarise(tile: Tile, _state: State, **_: Any) -> _Summary:
     fine, valid = tile.core("fine"), tile.valid["fine"]
     seen = None if valid is None else tile.core("fine", valid)
@@ -162,19 +160,3 @@ def _solve(summary: _Summary, _state: State, **_: Any) -> State:
 #: State ``std`` (pair band), of the fine images over the scene, and ``end``, the scene's rows and columns in coarsest
 #: pixels.
 SCENE = Pass(_summarise, _merge, _solve)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _window_sums(image, seen, side, out):  # type: ignore[no-untyped-def]
-    height, width = out.shape
-    # Rows and columns are summed anew for each pixel: running sums would depend on where the tile begins.
-    columns = np.empty(image.shape[1])
-    for y in range(height):
-        columns[:] = 0.0
-        for i in range(y, y + side):
-            for x in range(columns.size):
-                columns[x] += np.float64(image[i, x]) if seen[i, x] else 0.0
-        out[y] = 0.0
-        for j in range(side):
-            for x in range(width):
-                out[y, x] += columns[x + j]

@@ -1,0 +1,255 @@
+"""What ESTARFM and its kin do to a tile.
+
+What depends on the pairs alone (the search, the weights, the conversion coefficients) is done once for all dates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from xrs.kernels.types import Bool, Float32, Float64
+from xrs.methods.spatiotemporal._scene import Images, window_distance
+from xrs.methods.spatiotemporal._similar import (
+    UNDEFINED,
+    candidates,
+    conversions,
+    most_similar,
+    positions,
+    shifts,
+    weigh,
+    weigh_shifted,
+    weighted_mean,
+)
+
+__all__ = ["Rules", "predict"]
+
+#: With so many similar pixels or fewer, the mean change of the whole window is taken.
+_FEWEST = 5
+
+#: Added to differences of window means before they are inverted.
+_LEAST_CHANGE = 1e-10
+
+#: Significance of the regression that gives a conversion coefficient.
+_SIGNIFICANCE = 0.05
+
+#: Float32 values in the processor's longest vector.
+_VECTOR = 16
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How similar pixels are chosen and used.
+
+    Attributes
+    ----------
+    thresholds : ndarray, float32, (pair, band)
+        A similar pixel differs from the centre by less, in every pair and band.
+    radius : int
+        The window is ``2 radius + 1`` wide.
+    number : int
+        How many of the most similar pixels are kept; 0 keeps all.
+    valid_range : tuple of float
+        Predictions lie between.
+    change : float
+        Conversion coefficients are sought where the coarse images differ by this much; else they are 1.
+    unbiased : bool
+        Whether the fine images are shifted to the mean of the coarse ones, and not converted.
+    """
+
+    thresholds: Float32
+    radius: int
+    number: int
+    valid_range: tuple[float, float]
+    change: float
+    unbiased: bool
+
+
+def predict(images: Images, rules: Rules) -> Float32:
+    """Predict all dates (target, band, y, x); NaN where no pair saw the centre, or nothing tells of the change.
+
+    Each pixel is predicted from the pairs that saw it, in all bands.
+    """
+    radius = rules.radius
+    core = (..., slice(radius, -radius), slice(radius, -radius))
+    seen: Bool = np.all(images.fine_seen & images.coarse_seen, axis=1)
+    target_seen: Bool = np.all(images.target_seen, axis=1)
+    out = np.full((*images.target.shape[:2], *seen[core].shape[1:]), np.nan, np.float32)
+    # Pixels seen in the same pairs go together.
+    powers = 1 << np.arange(len(seen))
+    member = np.tensordot(powers, seen[core], 1)
+    for group in np.unique(member[member > 0]):
+        chosen = np.flatnonzero(group & powers)
+        _predict_group(images, chosen, seen[chosen].all(axis=0), target_seen, member == group, rules, out)
+    return out
+
+
+def _predict_group(
+    images: Images,
+    chosen: NDArray[np.intp],
+    usable: Bool,
+    target_seen: Bool,
+    centres: Bool,
+    rules: Rules,
+    out: Float32,
+) -> None:
+    """Predict the centres that were seen in the chosen pairs."""
+    side = 2 * rules.radius + 1
+    spare = -side % _VECTOR
+    fine, coarse, target = (_widened(a, spare) for a in (images.fine[chosen], images.coarse[chosen], images.target))
+    usable, target_seen = _widened(usable, spare), _widened(target_seen, spare)
+    distance = (1.0 + window_distance(rules.radius) / rules.radius).astype(np.float32)
+    _predict(
+        fine, coarse, target, usable, target_seen, centres, rules.thresholds[chosen], distance.ravel(),
+        (1.0 - _likeness(fine, coarse)).ravel(), rules.number, rules.change,
+        _least_determination(len(chosen), side * side), *rules.valid_range, rules.unbiased, out,
+    )  # fmt: skip
+
+
+def _widened(array: NDArray[Any], spare: int) -> NDArray[Any]:
+    """With more columns on the right, so that rows of windows are read in whole vectors."""
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, spare)])
+
+
+def _likeness(fine: Float32, coarse: Float32) -> Float32:
+    """How alike both sensors see each pixel (y, x): by correlation over bands and pairs, by difference in one band."""
+    pairs, bands = fine.shape[:2]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if bands == 1:
+            alike = 1.0 - np.abs((fine - coarse) / (fine + coarse)).mean(axis=(0, 1), dtype=np.float64)
+        else:
+            f, c = (a.reshape(pairs * bands, *a.shape[2:]).astype(np.float64) for a in (fine, coarse))
+            f, c = f - f.mean(axis=0), c - c.mean(axis=0)
+            alike = (f * c).sum(axis=0) / np.sqrt((f * f).sum(axis=0) * (c * c).sum(axis=0))
+    return np.where(np.isfinite(alike), alike, UNDEFINED).astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def _least_determination(pairs: int, most: int) -> Float64:
+    """The coefficient of determination from which on a regression over so many pixels of all pairs is significant."""
+    from scipy.special import stdtrit
+
+    freedom = np.maximum(pairs * np.arange(most + 1) - 2.0, 1.0)
+    squared = stdtrit(freedom, 1.0 - _SIGNIFICANCE / 2.0) ** 2
+    return np.asarray(squared / (squared + freedom))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _predict(  # type: ignore[no-untyped-def]
+    fine, coarse, target, usable, target_seen, centres, thresholds, distance, unlike, number, change, least_r2, low,
+    high, unbiased, out,
+):  # fmt: skip
+    pairs, bands, rows, columns = fine.shape
+    targets, (height, width) = target.shape[0], centres.shape
+    side = rows - height + 1
+    radius = side // 2
+    closed = np.where(usable, np.float32(0.0), np.float32(np.inf))
+    flat_f, flat_c = fine.reshape(pairs, bands, -1), coarse.reshape(pairs, bands, -1)
+    flat_t, flat_seen = target.reshape(targets, bands, -1), target_seen.reshape(targets, -1)
+    cost, weight, kept = np.empty(distance.size), np.empty(distance.size), np.empty(distance.size)
+    place, at = np.empty(distance.size, np.int64), np.empty(distance.size, np.int64)
+    counts, steps = np.empty((targets, width)), np.empty((targets, pairs, bands, width))
+    offsets = np.zeros((targets, pairs, bands, width))
+    shift, conversion = np.zeros((pairs, bands)), np.ones(bands)
+    for y in range(height):
+        if not centres[y].any():
+            continue
+        _window_means(fine, coarse, target, usable, target_seen, y, side, unbiased, counts, steps, offsets)
+        for x in range(width):
+            if not centres[y, x]:
+                continue
+            centre = fine[:, :, y + radius, x + radius]
+            count = candidates(fine, closed, centre, thresholds, y, x, side, cost, place)
+            if 0 < number < count:
+                count = most_similar(cost, place, count, number)
+            positions(place, count, y * columns + x, side, columns, at)
+            here = at[:count]
+            if count > _FEWEST and unbiased:
+                shifts(flat_f, flat_c, here, shift)
+                weigh_shifted(flat_f, flat_c, here, shift, distance, place, weight)
+            elif count > _FEWEST:
+                weigh(unlike, here, distance, place, weight)
+                conversions(flat_f, flat_c, here, change, least_r2[count], conversion)
+            for t in range(targets):
+                seen = _keep_seen(flat_seen[t], here, weight, kept)
+                for b in range(bands):
+                    share = _shares(steps[t, :, b, x])
+                    out[t, b, y, x] = np.nan
+                    if seen > _FEWEST:
+                        out[t, b, y, x] = _from_similar(
+                            centre[:, b], flat_f[:, b], flat_c[:, b], flat_t[t, b], here, kept, share, shift[:, b],
+                            conversion[b], low, high,
+                        )  # fmt: skip
+                    elif counts[t, x] > 0:
+                        out[t, b, y, x] = (share * (centre[:, b] + offsets[t, :, b, x] + steps[t, :, b, x])).sum()
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _from_similar(centre, fine, coarse, target, at, weight, share, shift, conversion, low, high):  # type: ignore[no-untyped-def]
+    """One band on one date from the weighted change of similar pixels; their weighted mean where that is not valid."""
+    now = weighted_mean(target, at, weight)
+    value = 0.0
+    for k in range(share.size):
+        step = conversion * (now - weighted_mean(coarse[k], at, weight))
+        value += share[k] * (centre[k] + shift[k] + step)
+    if low < value < high:
+        return value
+    value = 0.0
+    for k in range(share.size):
+        value += share[k] * (weighted_mean(fine[k], at, weight) + shift[k])
+    return value
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _shares(steps):  # type: ignore[no-untyped-def]
+    """What each pair counts: the less the coarse window has changed since, the more."""
+    share = 1.0 / (np.abs(steps) + _LEAST_CHANGE)
+    return share / share.sum()
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _keep_seen(seen, at, weight, kept):  # type: ignore[no-untyped-def]
+    """Weights of the pixels seen on a date, zero of the others; returns how many there are."""
+    count = 0
+    for n in range(at.size):
+        kept[n] = weight[n] if seen[at[n]] else 0.0
+        count += seen[at[n]]
+    return count
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _window_means(fine, coarse, target, usable, target_seen, y, side, unbiased, counts, steps, offsets):  # type: ignore[no-untyped-def]
+    """Of the windows of one row, over pixels seen on all dates: their number, and the mean change since each pair."""
+    pairs, bands = fine.shape[:2]
+    for t in range(target.shape[0]):
+        seen = usable[y : y + side] & target_seen[t, y : y + side]
+        ones = seen.astype(np.float32)
+        _row_sums(ones, np.zeros_like(ones), seen, counts[t])
+        for k in range(pairs):
+            for b in range(bands):
+                before = coarse[k, b, y : y + side]
+                _row_sums(target[t, b, y : y + side], before, seen, steps[t, k, b])
+                steps[t, k, b] /= counts[t]
+                if unbiased:
+                    _row_sums(before, fine[k, b, y : y + side], seen, offsets[t, k, b])
+                    offsets[t, k, b] /= counts[t]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _row_sums(image, other, seen, out):  # type: ignore[no-untyped-def]
+    """Sums of the differences of two images over the windows along a strip as high as they are."""
+    # Summed anew for each row and window: running sums would depend on where the tile begins.
+    side, columns = image.shape
+    total = np.zeros(columns)
+    for i in range(side):
+        for x in range(columns):
+            total[x] += np.float64(image[i, x]) - np.float64(other[i, x]) if seen[i, x] else 0.0
+    out[:] = 0.0
+    for j in range(side):
+        for x in range(out.size):
+            out[x] += total[x + j]
