@@ -1,4 +1,4 @@
-"""What is known of the two sensors of a hyperspectral-multispectral fusion: point spread and spectral response."""
+"""What lies before a hyperspectral-multispectral fusion: what is known of the two sensors, and registration."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xrs.cube import band_keys, wavelengths
+from xrs.cube import band_keys, wavelengths, with_all_dims
 from xrs.errors import BandNotFoundError, ParameterError
-from xrs.kernels import gaussian_taps
+from xrs.kernels import gaussian_taps, reach_of
 from xrs.kernels.psf import stack_taps
 from xrs.kernels.types import Float64
+from xrs.lazy import Source, map_tiles
+from xrs.methods.base import Pass
 from xrs.methods.hsms._common import Psf
+from xrs.methods.hsms._observation import Known, observe_pass
+from xrs.methods.hsms._registration import correlate_pass, move, reach_of_shift
 from xrs.sensors import Sensor, get_sensor, known_sensor, psf_of, sensor_from_table, spectral_response
 
-__all__ = ["known_response", "possible_psfs"]
+__all__ = ["known_response", "possible_psfs", "registered"]
 
 #: Gain at Nyquist of a Gaussian whose full width at half maximum is a coarse pixel: exp(-pi² / (16 ln 2)).
 _GAUSSIAN_GAIN = float(np.exp(-(np.pi**2) / (16 * np.log(2))))
@@ -64,9 +68,52 @@ def known_response(
         return None
 
 
+def registered(
+    hs: xr.DataArray, ms: xr.DataArray, ratio: int, known: Known, register: bool | tuple[float, float]
+) -> xr.DataArray:
+    """``hs`` moved onto ``ms``.
+
+    Raises
+    ------
+    ParameterError
+        If ``register`` is none of what it may be.
+    """
+    shift = _checked_shift(register)
+    if register is False:
+        return hs
+    sources = {"hs": Source(with_all_dims(hs).data)}
+    passes: tuple[Pass, ...] = ()
+    halo = reach_of_shift(shift)
+    if shift is None:
+        sources["ms"] = Source(with_all_dims(ms).data, ratio)
+        passes = (observe_pass(known), correlate_pass())
+        halo = max(halo, reach_of(known.psfs[-1]["ms"], ratio))
+    moved = map_tiles(
+        move,
+        sources,
+        bands=hs.sizes.get("band", 1),
+        factor=1,
+        halo=halo,
+        passes=passes,
+        params={"shift": shift, "size": (hs.sizes["y"], hs.sizes["x"])},
+        aside=tuple(sources),
+        name="xrs-register",
+    )
+    return with_all_dims(hs).copy(data=moved).isel({d: 0 for d in ("time", "band") if d not in hs.dims})
+
+
 def keys_of(cube: xr.DataArray) -> list[str | None]:
     """The keys of a cube's bands, None for bands without."""
     return list(band_keys(cube)) if "band" in cube.coords else [None] * cube.sizes.get("band", 1)
+
+
+def _checked_shift(register: Any) -> tuple[float, float] | None:
+    if isinstance(register, bool):
+        return None
+    given = np.asarray(register, np.float64)
+    if given.shape != (2,) or not np.isfinite(given).all():
+        raise ParameterError(f"register={register!r}", "True, False, or pixels of hs (down, to the right)")
+    return float(given[0]), float(given[1])
 
 
 def _is(value: Any, name: str) -> bool:

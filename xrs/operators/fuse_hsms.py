@@ -13,7 +13,7 @@ from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.methods.hsms._guard import guarded
 from xrs.methods.hsms._observation import Known
 from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
-from xrs.operators._hsms import known_response, possible_psfs
+from xrs.operators._hsms import known_response, possible_psfs, registered
 from xrs.operators._uncertainty import residual, with_ancillaries, with_ancillary, with_spread
 from xrs.sensors import Sensor
 
@@ -150,6 +150,7 @@ def fuse_hsms(
     )
     if uncertainty and len(known.psfs) > 1:
         raise ParameterError("uncertainty=True with psf='estimate'", "one of the two", "give the point spread's taps")
+    coarse = registered(coarse, fine, ratio, known, register)
     binding = Binding(params, ("hs", "ms"), record.passes)
     if record.bind is not None:
         binding = record.bind({"ms": observed(fine, 1), "hs": observed(coarse, ratio)}, ("hs",), **params)

@@ -54,7 +54,7 @@ SRF = Param(
 
 KERNEL = Param(
     "kernel",
-    "cubic",
+    "lanczos",
     "how images on the coarse grid are interpolated",
     "'nearest', 'bilinear', 'cubic' or 'lanczos'",
     lambda value: value in ("nearest", "bilinear", "cubic", "lanczos"),
