@@ -15,7 +15,7 @@ from scipy.ndimage import uniform_filter
 
 from xrs.errors import ChunkingError, GridMismatchError
 from xrs.kernels import decimate, gaussian_taps, merge_moments, moments_of, upsample
-from xrs.lazy import Source, map_series, map_tiles, reduce_tiles
+from xrs.lazy import Dates, Source, map_series, map_tiles, reduce_tiles
 from xrs.lazy.plan import make_plan
 from xrs.lazy.twice import read_again
 from xrs.methods import Pass, Tile
@@ -195,3 +195,66 @@ def test_on_a_cluster() -> None:
         np.testing.assert_allclose(run(c, f).compute(), expected, rtol=1e-6, atol=1e-6)
         kept = client.persist([c, f])
         np.testing.assert_allclose(run(*kept).compute(), expected, rtol=1e-6, atol=1e-6)
+
+
+class TestSeveralDatesAtOnce:
+    @staticmethod
+    def _seen(tile: Tile, _: Any, **__: Any) -> np.ndarray:
+        """The sum of all pairs plus the target, each with the day it was seen."""
+        assert tile["pairs"].ndim == tile["target"].ndim == 4
+        assert tile.days["pairs"].size == 3
+        assert tile.days["target"].size == tile["target"].shape[0]
+        pairs = (tile["pairs"] * tile.days["pairs"][:, None, None, None]).sum(axis=0)
+        return tile.core("target", tile["target"] + pairs[None]).astype(np.float32)
+
+    @pytest.mark.parametrize("chunks", [(1, 2, 5, 7), (4, 1, 9, 3), (6, 2, 3, 8)])
+    @pytest.mark.parametrize("halo", [0, 2])
+    def test_steady_sources_are_read_whole_for_every_chunk(self, chunks: tuple[int, ...], halo: int) -> None:
+        rng = np.random.default_rng(0)
+        pairs, target = (rng.random((n, 2, 9, 8), dtype=np.float32) for n in (3, 6))
+        days = {"pairs": np.array([1.0, 2.0, 4.0]), "target": np.arange(6.0)}
+        sizes = tuple(min(chunks[0], 6 - n) for n in range(0, 6, chunks[0]))
+
+        def run(*arrays: Any) -> Any:
+            sources = {"pairs": Source(arrays[0], steady=True), "target": Source(arrays[1])}
+            return map_tiles(self._seen, sources, bands=2, factor=1, halo=halo, dates=Dates(days, sizes))
+
+        lazy = run(da.from_array(pairs, chunks=(2, 1, 4, 8)), da.from_array(target, chunks=chunks))
+        assert lazy.chunks[0] == sizes
+        expected = target + np.einsum("t,tbyx->byx", days["pairs"], pairs)[None]
+        np.testing.assert_allclose(lazy.compute(), expected, rtol=1e-5)
+        np.testing.assert_allclose(run(pairs, target), expected, rtol=1e-5)
+
+    def test_passes_see_the_same_tiles(self) -> None:
+        rng = np.random.default_rng(1)
+        pairs, target = (rng.random((n, 1, 6, 7), dtype=np.float32) for n in (2, 5))
+        days = {"pairs": np.zeros(2), "target": np.zeros(5)}
+        total = Pass(
+            lambda tile, _: tile.core("pairs").sum(dtype=np.float64), lambda a, b: a + b, lambda s, _: {"total": s}
+        )
+
+        def apply(tile: Tile, state: Any) -> np.ndarray:
+            return (tile.core("target") + state["total"]).astype(np.float32)
+
+        for time in (1, 2, 5):
+            sources = {
+                "pairs": Source(da.from_array(pairs, chunks=(2, 1, 4, 3)), steady=True),
+                "target": Source(da.from_array(target, chunks=(time, 1, 5, 2))),
+            }
+            sizes = tuple(min(time, 5 - n) for n in range(0, 5, time))
+            out = map_tiles(apply, sources, bands=1, factor=1, passes=(total,), dates=Dates(days, sizes))
+            np.testing.assert_allclose(out.compute(), target + pairs.sum(dtype=np.float64), rtol=1e-5)
+
+    def test_gaps_are_filled_and_told(self) -> None:
+        target = np.ones((2, 1, 6, 6), np.float32)
+        target[1, 0, 2, 3] = np.nan
+
+        def apply(tile: Tile, _: Any) -> np.ndarray:
+            valid = tile.valid["target"]
+            assert valid is not None
+            assert np.isfinite(tile["target"]).all()
+            return np.where(tile.core("target", valid), 1.0, 5.0).astype(np.float32)
+
+        dates = Dates({"target": np.zeros(2)}, (2,))
+        out = map_tiles(apply, {"target": Source(target)}, bands=1, factor=1, halo=1, dates=dates)
+        np.testing.assert_array_equal(out == 5.0, np.isnan(target))

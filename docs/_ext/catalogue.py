@@ -29,6 +29,9 @@ INNER = ("kernels", "operators")
 _TITLES = {
     "pansharpen": "Pansharpening",
     "sharpen": "Sharpening one sensor's bands",
+    "hsms": "Hyperspectral-multispectral fusion",
+    "spatiotemporal": "Spatio-temporal fusion",
+    "sts": "Spatio-temporal-spectral fusion",
     "temporal": "Smoothing along time",
     "refine": "Improving what was fused",
 }

@@ -49,7 +49,7 @@ def matched_bands(fine: xr.DataArray, coarse: xr.DataArray) -> tuple[xr.DataArra
     if "band" not in fine.coords and "band" not in coarse.coords and fine.sizes.get("band") == coarse.sizes.get("band"):
         return fine, coarse
     ours, theirs = band_keys(fine), band_keys(coarse)
-    found = _by_wavelength(fine, coarse) or _by_name(fine, coarse)
+    found = _by_name(fine, coarse) if _unknown(fine) or _unknown(coarse) else _by_wavelength(fine, coarse)
     if not found:
         raise BandNotFoundError(
             f"no band of {_told(fine, ours)} is among {_told(coarse, theirs)}",
@@ -163,13 +163,15 @@ def runs_of(choices: Sequence[tuple[Any, ...]]) -> list[tuple[slice, tuple[Any, 
 
 def _by_wavelength(fine: xr.DataArray, coarse: xr.DataArray) -> dict[str, str]:
     ours, theirs = wavelengths(fine), wavelengths(coarse)
-    if np.isnan(ours).all() or np.isnan(theirs).all():
-        return {}
     away = np.abs(ours[:, None] - theirs[None])
     overlap = (_widths(fine)[:, None] + _widths(coarse)[None]) / 2
     away = np.where(away <= overlap, away, np.inf)
     keys, others = band_keys(fine), band_keys(coarse)
     return {key: others[int(row.argmin())] for key, row in zip(keys, away, strict=True) if np.isfinite(row.min())}
+
+
+def _unknown(cube: xr.DataArray) -> bool:
+    return bool(np.isnan(wavelengths(cube)).all())
 
 
 def _widths(cube: xr.DataArray) -> NDArray[np.float64]:

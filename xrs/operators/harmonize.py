@@ -81,9 +81,12 @@ def harmonize(
 
 
 def matched_radiometry(
-    cube: xr.DataArray, reference: xr.DataArray, *, method: str = "ols", tolerance: Any = "1D"
+    cube: xr.DataArray, reference: xr.DataArray, *, method: str = "ols", tolerance: Any = "1D", known: bool = False
 ) -> xr.DataArray:
-    """A cube in the radiometry of another with the same bands; see :func:`harmonize`."""
+    """A cube in the radiometry of another with the same bands; see :func:`harmonize`.
+
+    With ``known`` the lines are computed at once: for results that are computed in many parts.
+    """
     if method not in _REGRESSIONS:
         raise ParameterError(f"the regression {method!r}", f"one of {_REGRESSIONS}")
     one, other = _same_dates(cube, reference, tolerance)
@@ -107,8 +110,8 @@ def matched_radiometry(
         again=True,
         name="xrs-harmonize",
     )
-    lines = _lines(sums.sum(axis=0), method)
-    gain, offset = (xr.DataArray(line, dims="band") for line in lines)
+    lines = (xr.DataArray(line, dims="band") for line in _lines(sums.sum(axis=0), method))
+    gain, offset = (line.compute() if known else line for line in lines)
     full = with_all_dims(cube)
     result = (full.drop_vars("band", errors="ignore") * gain + offset).astype(np.float32).transpose(*full.dims)
     return cube.copy(data=result.isel({d: 0 for d in full.dims if d not in cube.dims}).data)
