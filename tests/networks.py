@@ -14,6 +14,7 @@ from xrs.nets.registry import networks
 SMALL: dict[str, dict[str, Any]] = {
     "dsen2": {"features": 8, "blocks": 2},
     "dual_sr": {"features": 8, "blocks": 1},
+    "edcstfn": {"features": (4, 8)},
     "vdsen2": {"features": 8, "blocks": 3},
     "fusionnet": {"features": 8, "blocks": 2},
     "light": {"features": 8, "blocks": 2},
@@ -23,6 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "rercnn": {"scale_features": 4, "features": 8, "blocks": 1},
     "restfnet": {"features": 4},
     "ssrpnet": {"features": 4},
+    "stf3dcnn": {"features": 8, "layers": 1},
     "tfnet": {"features": 4},
 }
 
@@ -39,6 +41,8 @@ LAYOUTS: tuple[Layout, ...] = (
     ((1, 3), (1, 3)),
     ((1, 2), (1, 2)),
     ((2, 4), (1, 1)),
+    ((2, 2, 2), (1, 4, 4)),
+    ((2, 2, 2, 2, 2), (1, 1, 4, 4, 4)),
 )
 
 
@@ -55,6 +59,8 @@ def cases() -> list[tuple[str, Layout]]:
 def _takes(network: Network, bands: tuple[int, ...], ratios: tuple[int, ...]) -> bool:
     if "spectral" in network.tasks or len(bands) == 1:
         return "spectral" in network.tasks and len(bands) == 1
+    if "spatiotemporal" in network.tasks or len(set(bands)) < len(bands):
+        return "spatiotemporal" in network.tasks and len(set(bands)) < len(bands)
     if "refine" in network.tasks or set(ratios) == {1}:
         return "refine" in network.tasks and set(ratios) == {1}
     return (not network.images or len(bands) <= network.images) and ("sharpen" in network.tasks or bands[0] == 1)

@@ -26,7 +26,8 @@ def test_catalogue_tells_of_every_network() -> None:
     )
     assert (table["summary"].str.len() > 0).all()
     assert (table["reference"].str.len() > 0).all()
-    assert set(", ".join(table["tasks"]).split(", ")) == {"sharpen", "pansharpen", "refine", "spectral"}
+    tasks = {"sharpen", "pansharpen", "refine", "spectral", "spatiotemporal"}
+    assert set(", ".join(table["tasks"]).split(", ")) == tasks
 
 
 def test_the_room_loads_without_torch() -> None:

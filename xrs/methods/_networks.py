@@ -19,7 +19,7 @@ from xrs.methods.base import Binding, Method, Param, State, Tile
 from xrs.models import Input, Model, Observed, check_magnitude, load_model, match_images, shipped_models
 from xrs.models.spread import card_through, seen_through
 
-__all__ = ["DEVICE", "Bound", "network_methods"]
+__all__ = ["BATCH", "DEVICE", "DTYPE", "Bound", "given_models", "network_methods"]
 
 #: Point spread (band, tap) from the finest grid to each observation's, if known.
 Psf = Mapping[str, Float64] | None
@@ -183,7 +183,7 @@ class _Bind:
         return Bound(model, match_images(model.card, observed, role))
 
 
-def _models(value: Any) -> tuple[Model, ...]:
+def given_models(value: Any) -> tuple[Model, ...]:
     """What users pass as ``model``, loaded."""
     if value is None:
         return ()
@@ -212,6 +212,21 @@ DEVICE = Param(
     lambda value: isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d+)?", value) is not None,
 )
 
+DTYPE = Param(
+    "dtype",
+    "float32",
+    "what convolutions compute in; the result is float32",
+    "'float32' or 'bfloat16'",
+    lambda value: value in ("float32", "bfloat16"),
+)
+BATCH = Param(
+    "batch_size",
+    "auto",
+    "patches at once; halved where memory runs out",
+    "'auto' or a whole number from 1 on",
+    lambda value: value == "auto" or _is_count(value),
+)
+
 _PARAMS = (
     Param(
         "model",
@@ -219,24 +234,12 @@ _PARAMS = (
         "the trained network: a Model, a path, a URL or a name of xrs.list_models(); several for several groups. "
         "Without one a shipped model that fits; if there is none, the network learns from the scene itself when the "
         "result is computed, each date by itself",
-        convert=_models,
+        convert=given_models,
         shared=True,
     ),
     DEVICE,
-    Param(
-        "dtype",
-        "float32",
-        "what convolutions compute in; the result is float32",
-        "'float32' or 'bfloat16'",
-        lambda value: value in ("float32", "bfloat16"),
-    ),
-    Param(
-        "batch_size",
-        "auto",
-        "patches at once; halved where memory runs out",
-        "'auto' or a whole number from 1 on",
-        lambda value: value == "auto" or _is_count(value),
-    ),
+    DTYPE,
+    BATCH,
     Param("psf", None, "separable point spread (band, tap) from the finest grid to each observation's"),
     Param("guide_psf", None, "for each target, that of every observation to a grid coarser by the target's ratio"),
     Param("steps", 300, "of training, where the network learns from the scene", "1 or more", _is_count),

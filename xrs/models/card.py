@@ -17,6 +17,8 @@ _KEY = "xrs:card"
 #: What an uncertainty is made of, and what a card says of it.
 UNCERTAINTIES = ("laplace", "dropout", "ensemble")
 _UNCERTAINTY = {"kind", "members", "passes", "level", "factors"}
+#: Tasks whose images may lie on one grid.
+_SAME_GRID = ("refine", "spatiotemporal")
 _MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 
 
@@ -48,7 +50,8 @@ class Card:
     network : str
         Its architecture; see ``xrs.nets.list_networks()``.
     task : str
-        ``"sharpen"`` or ``"pansharpen"``; ``"refine"``; ``"spectral"``, other bands of one image.
+        ``"sharpen"`` or ``"pansharpen"``; ``"refine"``; ``"spectral"``, other bands of one image; ``"spatiotemporal"``,
+        whose images are fine ones of some dates, coarse ones of the same dates, and the coarse one to predict from.
     images : tuple of ImageSpec
         The finest first, then coarser ones. The result has the bands of the last on the grid of the first.
     margin : int
@@ -174,7 +177,7 @@ def _check(card: Card) -> None:
     ratios = card.ratios
     if not ratios or ratios[0] != 1 or any(b % a for a, b in itertools.pairwise(ratios)):
         raise ModelCardError(f"a card with images of the ratios {ratios}", "ratios from 1 on, that nest")
-    if len(set(ratios)) < len(ratios) and card.task != "refine":
+    if len(set(ratios)) < len(ratios) and card.task not in _SAME_GRID:
         raise ModelCardError(f"a card for {card.task!r} with images of the ratios {ratios}", "ratios that rise")
     if (len(ratios) < 2) != (card.outputs is not None) or card.result.ratio != ratios[-1]:
         found = "no outputs" if card.outputs is None else f"outputs of ratio {card.outputs.ratio}"

@@ -44,7 +44,8 @@ class Network:
         takes ``outputs`` besides.
     tasks : tuple of str
         ``"sharpen"``, ``"pansharpen"`` or both; ``"refine"`` improves what was fused; ``"spectral"`` makes other bands
-        of one image. A network for pansharpening alone takes exactly one panchromatic band and one coarse image.
+        of one image; ``"spatiotemporal"`` predicts a date from pairs of others. A network for pansharpening alone takes
+        exactly one panchromatic band and one coarse image.
     summary : str
         One line.
     reference : Reference
