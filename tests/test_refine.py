@@ -12,7 +12,7 @@ from support import nothing_computed, pan_pair, rechunked, s2_tree
 from test_pansharpen_worldview import degraded, fuse, scores, worldview  # noqa: F401  (fixtures)
 
 import xrs
-from xrs.errors import MethodNotFoundError, ParameterError
+from xrs.errors import MethodNotFoundError, ModelCardError, ParameterError
 from xrs.methods import methods_of
 from xrs.operators._refine import injection, refine
 
@@ -171,3 +171,26 @@ def test_improves_every_method_on_worldview(name: str, worldview: Any, degraded:
     assert after[0] > before[0] + 0.1
     assert after[1] < before[1]
     assert after[2] < before[2]
+
+
+def test_what_is_given_back_shows_in_the_residual() -> None:
+    ms, pan, _ = pan_pair(32, 2)
+    plain, better = (
+        xrs.pansharpen(ms.rename("ms"), pan, method="gsa", inject=inject, uncertainty=True)
+        for inject in (None, "landweber")
+    )
+    assert list(better) == ["ms", "ms_residual"]
+    assert float(better["ms_residual"].max()) < 0.5 * float(plain["ms_residual"].max())
+
+
+@pytest.mark.parametrize(
+    ("inject", "error", "complaint"),
+    [
+        (None, ModelCardError, r"a light that learns from the scene .no model=.*uncertainty='laplace'"),
+        ("landweber", ParameterError, "leave inject= out"),
+    ],
+)
+def test_a_network_without_a_model_tells_no_uncertainty(inject: Any, error: type[Exception], complaint: str) -> None:
+    ms, pan, _ = pan_pair(32, 2)
+    with pytest.raises(error, match=complaint):
+        xrs.pansharpen(ms, pan, method="light", inject=inject, uncertainty=True)

@@ -51,12 +51,15 @@ def with_spread(binding: Binding, inject: Any) -> Binding:
     if inject is not None:
         raise ParameterError("uncertainty=True with inject= and a network", "one of the two", "leave inject= out")
     for bound in binding.params["model"]:
-        if not (isinstance(bound.model, Model) and bound.model.card.uncertainty):
-            raise ModelCardError(
-                f"uncertainty=True, and {bound.model!r} knows nothing of its errors",
-                "a model trained with uncertainty",
-                "xrs.train(..., uncertainty='laplace') or members=3",
-            )
+        model = bound.model
+        if isinstance(model, Model) and model.card.uncertainty:
+            continue
+        shown = repr(model) if isinstance(model, Model) else f"a {model.network} that learns from the scene (no model=)"
+        raise ModelCardError(
+            f"uncertainty=True, and {shown} knows nothing of its errors",
+            "a model trained with uncertainty",
+            "model=xrs.train(..., uncertainty='laplace') or members=3; methods that are no networks tell residuals",
+        )
     return replace(binding, params={**binding.params, "spread": True})
 
 
