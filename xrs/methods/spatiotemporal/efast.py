@@ -64,17 +64,16 @@ def apply(
 
 def _clearness(clear: Bool, tile: Tile, distance: float) -> Float64:
     """What the distance from clouds counts in each coarse pixel of a tile (pair, y, x): 0 next to one, 1 far away."""
-    reach = int(np.ceil(distance)) + 1
+    # No cloud is beyond the scene, and its edges go on as they are.
     rows, columns = (
-        np.arange(first - tile.halo - reach, first - tile.halo + side + reach)
-        for first, side in zip(tile.origin, tile["series"].shape[-2:], strict=True)
+        (np.arange(side) + first - tile.halo).clip(0, end - 1)
+        for first, side, end in zip(tile.origin, tile["series"].shape[-2:], clear.shape[1:], strict=True)
     )
-    # No cloud is beyond the scene.
-    inside = (rows >= 0)[:, None] & (columns >= 0) & (rows < clear.shape[1])[:, None] & (columns < clear.shape[2])
-    within = np.ix_(rows.clip(0, clear.shape[1] - 1), columns.clip(0, clear.shape[2] - 1))
-    windows = [image[within] | ~inside for image in clear]
-    far = [np.full(w.shape, np.inf) if w.all() else distance_transform_edt(w) for w in windows]
-    return np.clip((trimmed(np.stack(far), reach) - 1.0) / distance, 0.0, 1.0)
+    reach = int(np.ceil(distance)) + 1
+    top, left = max(rows[0] - reach, 0), max(columns[0] - reach, 0)
+    window = clear[:, top : rows[-1] + reach + 1, left : columns[-1] + reach + 1]
+    far = np.stack([np.full(w.shape, np.inf) if w.all() else distance_transform_edt(w) for w in window])
+    return np.clip((far[:, rows - top][..., columns - left] - 1.0) / distance, 0.0, 1.0)
 
 
 def _interpolated(tile: Tile, day: float, offsets: Float64, reach: float) -> Float32:
