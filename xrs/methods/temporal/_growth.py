@@ -120,26 +120,39 @@ def learn(curves: Sequence[Curve]) -> GrowthModel:
     a correlation that simulated curves and an exponential of the lag share. The evidence chooses the shares.
     """
     prior, model = _first_guess(curves)
-    stiffness: Float64 = np.linalg.inv(prior.covariance)
     deviation = np.sqrt(np.diag(model.covariance))
     correlation = model.covariance / np.outer(deviation, deviation)
     for _ in range(_ROUNDS):
-        mean = _update_mean(curves, model, prior.mean, stiffness)
+        mean = _update_mean(curves, model, prior)
         covariance, noise = _update_covariance(curves, replace(model, mean=mean), correlation)
         model = GrowthModel(mean, covariance, noise, len(curves))
     return model
 
 
-def _update_mean(curves: Sequence[Curve], model: GrowthModel, prior: Float64, stiffness: Float64) -> Float64:
-    """The mean by generalised least squares, given the covariance."""
-    pull, weight = stiffness @ (prior - model.mean), stiffness.copy()
-    for curve in curves:
+def _update_mean(curves: Sequence[Curve], model: GrowthModel, prior: GrowthModel) -> Float64:
+    """The mean by generalised least squares, given the covariance.
+
+    All curves of a date share an error as large as the noise of one (haze, calibration): else many curves would make
+    the mean exact at their dates, and wild between them.
+    """
+    days, places = _days_of(curves)
+    information, pull = np.zeros((days.size, days.size)), np.zeros(days.size)
+    for curve, place in zip(curves, places, strict=True):
         residual, _, own = _observed(curve, model)
-        spread = _scattered(curve.day)
-        known = spread @ np.linalg.inv(own)
-        pull += known @ residual
-        weight += known @ spread.T
-    return np.asarray(model.mean + np.linalg.solve(weight, pull))
+        inverse = np.linalg.inv(own)
+        information[np.ix_(place, place)] += inverse
+        pull[place] += inverse @ residual
+    spread = _scattered(days)
+    shared = spread @ np.linalg.inv(np.eye(days.size) + model.noise * information)
+    stiffness = np.linalg.inv(prior.covariance)
+    weight = stiffness + shared @ information @ spread.T
+    return np.asarray(model.mean + np.linalg.solve(weight, stiffness @ (prior.mean - model.mean) + shared @ pull))
+
+
+def _days_of(curves: Sequence[Curve]) -> tuple[Float64, list[NDArray[np.int64]]]:
+    """The days of all curves, and where among them those of each are."""
+    days = np.unique(np.concatenate([curve.day for curve in curves]))
+    return days, [np.searchsorted(days, curve.day) for curve in curves]
 
 
 def _update_covariance(curves: Sequence[Curve], model: GrowthModel, correlation: Float64) -> tuple[Float64, float]:
@@ -175,13 +188,13 @@ def _first_guess(curves: Sequence[Curve]) -> tuple[GrowthModel, GrowthModel]:
     day, value, weight = (np.concatenate(columns) for columns in zip(*curves, strict=True))
     level, spread = float(value.mean()), max(float(value.std()), 1e-6)
     days, place = np.unique(day, return_inverse=True)
-    total: Float64 = np.bincount(place, weight)
-    daily = Curve(days, np.bincount(place, weight * value) / total, total)
+    total = np.bincount(place, weight).astype(np.float64)
+    daily = Curve(days, np.bincount(place, weight * value) / total, total / total.max())
     simulated, covariance = simulated_prior()
     prior = _most_evident(
         [
             GrowthModel(level + spread * share * simulated, spread**2 * _exponential(time), (noise * spread) ** 2, 0)
-            for share, time, noise in product(_SHARES, _TIMES, (0.3, 1.0))
+            for share, time, noise in product(_SHARES, _TIMES, _NOISES)
         ],
         [daily],
     )
