@@ -77,22 +77,22 @@ def predict(images: Images, rules: Rules) -> Float32:
     """
     radius = rules.radius
     core = (..., slice(radius, -radius), slice(radius, -radius))
-    seen: Bool = np.all(images.fine_seen & images.coarse_seen, axis=1)
-    target_seen: Bool = np.all(images.target_seen, axis=1)
+    seen: Bool = np.asarray((images.fine_seen & images.coarse_seen).all(axis=1))
+    target_seen: Bool = np.asarray(images.target_seen.all(axis=1))
     out = np.full((*images.target.shape[:2], *seen[core].shape[1:]), np.nan, np.float32)
     # Pixels seen in the same pairs go together.
     powers = 1 << np.arange(len(seen))
-    member = np.tensordot(powers, seen[core], 1)
+    member = np.asarray(np.tensordot(powers, seen[core], 1))
     for group in np.unique(member[member > 0]):
         chosen = np.flatnonzero(group & powers)
-        _predict_group(images, chosen, seen[chosen].all(axis=0), target_seen, member == group, rules, out)
+        _predict_group(images, chosen, seen, target_seen, np.asarray(member == group), rules, out)
     return out
 
 
 def _predict_group(
     images: Images,
     chosen: NDArray[np.intp],
-    usable: Bool,
+    seen: Bool,
     target_seen: Bool,
     centres: Bool,
     rules: Rules,
@@ -102,7 +102,7 @@ def _predict_group(
     side = 2 * rules.radius + 1
     spare = -side % _VECTOR
     fine, coarse, target = (_widened(a, spare) for a in (images.fine[chosen], images.coarse[chosen], images.target))
-    usable, target_seen = _widened(usable, spare), _widened(target_seen, spare)
+    usable, target_seen = _widened(np.asarray(seen[chosen].all(axis=0)), spare), _widened(target_seen, spare)
     distance = (1.0 + window_distance(rules.radius) / rules.radius).astype(np.float32)
     _predict(
         fine, coarse, target, usable, target_seen, centres, rules.thresholds[chosen], distance.ravel(),

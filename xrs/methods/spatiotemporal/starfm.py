@@ -37,6 +37,7 @@ def apply(
     uncertainty_coarse: float,
     scale: float,
     log: bool,
+    filters: str,
     kernel: str,
 ) -> Float32:
     """Predict one tile, each band by itself.
@@ -47,7 +48,7 @@ def apply(
         ``fine`` and ``coarse`` (pair, band, y, x), ``target`` (target, band, y, x).
     state : mapping
         Of :data:`SCENE`.
-    window, classes, spatial_impact, uncertainty_fine, uncertainty_coarse, scale, log, kernel
+    window, classes, spatial_impact, uncertainty_fine, uncertainty_coarse, scale, log, filters, kernel
         The method's parameters.
 
     Returns
@@ -65,19 +66,27 @@ def apply(
     slack = np.hypot(uncertainty_fine, uncertainty_coarse), np.sqrt(2.0) * uncertainty_coarse
     for b in range(bands):
         band = Images(*(np.ascontiguousarray(array[:, b]) for array in vars(images).values()))
-        out[:, b] = _predict_band(band, thresholds[:, b], nearness, slack, scale, log)
+        out[:, b] = _predict_band(band, thresholds[:, b], nearness, slack, scale, log, filters == "both")
     return out
 
 
 def _predict_band(
-    band: Images, thresholds: Float32, nearness: Float32, slack: tuple[float, float], scale: float, log: bool
+    band: Images,
+    thresholds: Float32,
+    nearness: Float32,
+    slack: tuple[float, float],
+    scale: float,
+    log: bool,
+    both_filters: bool,
 ) -> Float32:
     """One band: images (pair or target, y, x)."""
     radius = nearness.shape[0] // 2
     core = (..., slice(radius, -radius), slice(radius, -radius))
     usable = band.fine_seen & band.coarse_seen
     spectral = np.abs(band.fine - band.coarse)
-    spectral_limit = _limit(spectral[core], usable[core], slack[0])
+    limit = _limit(spectral[core], usable[core], slack[0])
+    always = np.full_like(limit, np.inf)
+    needed, enough = (limit, -always) if both_filters else (always, limit)
     spectral_weight = _weight(spectral, usable, scale, log)
     change = band.target[:, None] - band.coarse
     temporal = np.abs(change)
@@ -90,7 +99,7 @@ def _predict_band(
     sums = np.zeros((2, *temporal_limit.shape))
     for k in range(len(band.fine)):
         _add_pair(
-            band.fine[k], thresholds[k], spectral[k], spectral_limit, spectral_weight[k], temporal[:, k],
+            band.fine[k], thresholds[k], spectral[k], needed, enough, spectral_weight[k], temporal[:, k],
             temporal_limit, temporal_weight[:, k], predicted[:, k], nearness, sums,
         )  # fmt: skip
     # Where nothing changes, or the sensors agree, the pixel itself says all.
@@ -116,7 +125,7 @@ def _weight(difference: Float32, seen: Bool, scale: float, log: bool) -> Float32
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _add_pair(  # type: ignore[no-untyped-def]
-    fine, threshold, spectral, spectral_limit, spectral_weight, temporal, temporal_limit, temporal_weight, predicted,
+    fine, threshold, spectral, needed, enough, spectral_weight, temporal, temporal_limit, temporal_weight, predicted,
     nearness, sums,
 ):  # fmt: skip
     targets, height, width = temporal_limit.shape
@@ -129,7 +138,8 @@ def _add_pair(  # type: ignore[no-untyped-def]
     weights = np.empty((targets, width), np.float32)
     values = np.empty((targets, width), np.float32)
     for y in range(height):
-        centre, allowed, likeness = fine[y + radius, radius : radius + width], threshold[y], spectral_limit[y]
+        centre, allowed = fine[y + radius, radius : radius + width], threshold[y]
+        likely, sure = needed[y], enough[y]
         for i in range(side):
             weights[:] = 0.0
             values[:] = 0.0
@@ -137,15 +147,14 @@ def _add_pair(  # type: ignore[no-untyped-def]
                 near = nearness[i, j]
                 f, s, w = fine[y + i, j:], spectral[y + i, j:], spectral_weight[y + i, j:]
                 for x in range(width):
-                    known = (
-                        w[x] * near if (abs(f[x] - centre[x]) < allowed[x]) & (s[x] < likeness[x]) else np.float32(0.0)
-                    )
-                    similar[x] = known
+                    near_and_alike = (abs(f[x] - centre[x]) < allowed[x]) & (s[x] < likely[x])
+                    similar[x] = w[x] * near if near_and_alike else np.float32(0.0)
                 for t in range(targets):
                     change, steady = temporal[t, y + i, j:], temporal_weight[t, y + i, j:]
                     most = temporal_limit[t, y]
                     for x in range(width):
-                        weight[x] = similar[x] * steady[x] if change[x] < most[x] else np.float32(0.0)
+                        passes = (change[x] < most[x]) | (s[x] < sure[x])
+                        weight[x] = similar[x] * steady[x] if passes else np.float32(0.0)
                     p, total, value = predicted[t, y + i, j:], weights[t], values[t]
                     for x in range(width):
                         total[x] += weight[x]
@@ -171,8 +180,9 @@ METHOD = Method(
         WINDOW,
         Param(
             "classes",
-            4.0,
-            "similar pixels differ by less than two standard deviations over this many classes",
+            40.0,
+            "similar pixels differ by less than two standard deviations over this many classes; 40 as in the authors' "
+            "program, the paper says their estimated number",
             "above 0",
             lambda m: m > 0,
         ),
@@ -187,6 +197,14 @@ METHOD = Method(
         Param("uncertainty_coarse", 0.005, "of the coarse images, in their unit", "0 or more", lambda s: s >= 0),
         Param("scale", 1e4, "what one unit of the data is counted as in the weights", "above 0", lambda b: b > 0),
         Param("log", False, "whether logarithms of S and T enter the weights", "True or False"),
+        Param(
+            "filters",
+            "both",
+            "whether a neighbour's S and T must both stay below those of the centre, as in the paper, or one of them, as "
+            "in the authors' program",
+            "'both' or 'either'",
+            lambda name: name in ("both", "either"),
+        ),
         KERNEL,
     ),
     halo=window_halo,
