@@ -200,8 +200,8 @@ METHOD = Method(
         Param(
             "filters",
             "both",
-            "whether a neighbour's S and T must both stay below those of the centre, as in the paper, or one of them, as "
-            "in the authors' program",
+            "whether a neighbour's S and T must both stay below those of the centre, as in the paper, or one of them, "
+            "as in the authors' program",
             "'both' or 'either'",
             lambda name: name in ("both", "either"),
         ),
