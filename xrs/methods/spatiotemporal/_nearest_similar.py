@@ -80,7 +80,7 @@ def average_similar(guide: Float32, seen: Bool, values: Float32, usable: Bool, s
 def _average(guide, closed, values, usable, radius, number, scale, limits, relative, squares, out):  # type: ignore[no-untyped-def]
     side = 2 * radius + 1
     unlike = np.empty(side * side, np.float32)
-    place = np.empty(number, np.int64)
+    least, place = np.empty(number, np.float32), np.empty(number, np.int64)
     weight = np.empty(number)
     for i in range(out.shape[2]):
         for j in range(out.shape[3]):
@@ -88,12 +88,11 @@ def _average(guide, closed, values, usable, radius, number, scale, limits, relat
                 out[:, :, i, j] = np.nan
                 continue
             _differences(guide, closed, i, j, radius, limits, relative, unlike)
-            found = _nearest(unlike, squares, place)
+            found = _nearest(unlike, squares, side, least, place)
             for n in range(found):
-                k = place[n]
-                weight[n] = 1.0 / (1.0 + np.sqrt(squares[k]) / scale)
+                weight[n] = 1.0 / (1.0 + np.sqrt(squares[place[n]]) / scale)
                 if relative:
-                    weight[n] /= 1.0 + unlike[k]
+                    weight[n] /= 1.0 + least[n]
             _mean(values, usable, i, j, side, place[:found], weight, out)
 
 
@@ -115,28 +114,30 @@ def _differences(guide, closed, i, j, radius, limits, relative, unlike):  # type
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _nearest(unlike, squares, place):  # type: ignore[no-untyped-def]
-    """Sort the places of the least values into ``place``; returns how many there are."""
+def _nearest(unlike, squares, side, least, place):  # type: ignore[no-untyped-def]
+    """Sort the places of the least values into ``place``, these into ``least``; returns how many there are."""
     found = 0
-    for k in range(unlike.size):
-        value = unlike[k]
-        if found == place.size:
-            last = place[found - 1]
-            if value > unlike[last] or (value == unlike[last] and squares[k] >= squares[last]):
+    last = np.float32(np.inf)
+    for step in range(side):
+        # From the centre's row outwards: what is near is mostly similar, and what is found first need not be moved.
+        y = side // 2 + (step + 1) // 2 * (1 if step % 2 else -1)
+        for k in range(y * side, (y + 1) * side):
+            value = unlike[k]
+            if value > last or value == np.inf:
                 continue
-            n = found - 1
-        elif value < np.inf:
-            n = found
-            found += 1
-        else:
-            continue
-        while n > 0:
-            before = place[n - 1]
-            if unlike[before] < value or (unlike[before] == value and squares[before] <= squares[k]):
-                break
-            place[n] = before
-            n -= 1
-        place[n] = k
+            if found == place.size:
+                if value == last and squares[k] >= squares[place[found - 1]]:
+                    continue
+                n = found - 1
+            else:
+                n = found
+                found += 1
+            while n > 0 and (least[n - 1] > value or (least[n - 1] == value and squares[place[n - 1]] > squares[k])):
+                least[n], place[n] = least[n - 1], place[n - 1]
+                n -= 1
+            least[n], place[n] = value, k
+            if found == place.size:
+                last = least[found - 1]
     return found
 
 
