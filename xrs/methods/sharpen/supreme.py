@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from xrs.kernels import Moments, decimate, merge_moments, moments_of, upsample
 from xrs.kernels.types import Float32, Float64
+from xrs.methods._inversion import Observation, Problem
+from xrs.methods._linear import combine
+from xrs.methods._solver import conjugate_gradients, forward_gradient
 from xrs.methods.base import Method, Param, Pass, Reference, State, Tile
 from xrs.methods.sharpen._groups import PSF, Psf, coarse_names, halo_for, taps_of
-from xrs.methods.sharpen._inversion import Observation, Problem
-from xrs.methods.sharpen._linear import combine
-from xrs.methods.sharpen._solver import conjugate_gradients, forward_gradient
 
 __all__ = ["METHOD"]
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from xrs.kernels.types import Float32, Float64
+from xrs.methods._linear import combine
 from xrs.methods.base import Method, Param, Pass, Reference, State, Tile
 from xrs.methods.registry import methods_of
 from xrs.methods.sharpen._groups import PSF, Psf, coarse_names, halo_for, taps_of
-from xrs.methods.sharpen._linear import combine
 from xrs.methods.sharpen._regression import best_guide, merge_bands, regress, summarise_bands
 
 __all__ = ["METHODS", "adapt"]

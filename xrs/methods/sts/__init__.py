@@ -5,7 +5,8 @@ What a method of this family gets and gives:
 ``apply(tile, state, **params)`` returns float32 (target, band, y, x): the bands of the hyperspectral sensor on the grid
 of ``ms``, on every target date, without halo, NaN where a pixel is undetermined (nobody else puts NaN back).
 
-``tile.arrays`` (date, band, y, x), gaps filled, ``tile.valid`` telling where they were, ``tile.days`` when each was seen:
+``tile.arrays`` (date, band, y, x), gaps filled, ``tile.valid`` telling where they were, ``tile.days`` when each was
+seen:
 
 - ``hs``: the hyperspectral sensor, coarse, on the dates nearest to the targets: one before and one after, then the
   nearest, as many as the operator's ``pairs``;
@@ -13,8 +14,9 @@ of ``ms``, on every target date, without halo, NaN where a pixel is undetermined
 - ``wide_hs``, ``wide_ms``: the wide-swath sensor on the dates of ``hs`` and of ``ms``;
 - ``target``: the wide-swath sensor on the dates to predict.
 
-All targets of one call share their ``hs`` and ``ms`` dates. ``tile.factors`` count pixels along the side of the smallest
-square that is whole pixels of every grid (ratios 3 and 2: ``hs`` 2, ``wide`` 3, ``ms`` 6); no grid need have factor 1.
+All targets of one call share their ``hs`` and ``ms`` dates. ``tile.factors`` count pixels along the side of the
+smallest square that is whole pixels of every grid (ratios 3 and 2: ``hs`` 2, ``wide`` 3, ``ms`` 6); no grid need have
+factor 1.
 ``halo`` is in such squares.
 
 Parameters that only the operator knows are filled in where a method names them:

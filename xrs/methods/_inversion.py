@@ -9,8 +9,8 @@ import numpy as np
 
 from xrs.kernels import decimate, decimate_adjoint
 from xrs.kernels.types import Bool, Float32, Float64
-from xrs.methods.sharpen._linear import combine
-from xrs.methods.sharpen._solver import add_smoothing
+from xrs.methods._linear import combine
+from xrs.methods._solver import add_smoothing
 
 __all__ = ["Observation", "Problem"]
 
@@ -22,8 +22,8 @@ class Observation:
     Attributes
     ----------
     bands : ndarray (band, y, x)
-    seen : ndarray of bool (band, y, x) or None
-        Where they count.
+    seen : ndarray of bool or float32 (band, y, x) or None
+        Where they count; or how much: one over the standard deviation of their noise.
     basis : ndarray (band, component)
     taps : ndarray (band, tap) or None
         Point spread from the fine grid; None on it.
@@ -31,7 +31,7 @@ class Observation:
     """
 
     bands: Float32
-    seen: Bool | None
+    seen: Bool | Float32 | None
     basis: Float64
     taps: Float64 | None
     ratio: int
@@ -49,13 +49,14 @@ class Observation:
         return combine(self.basis.T, fine)
 
     def gram(self) -> Float64:
-        """``adjoint(forward(z))`` (component, component) of constant images."""
-        return np.asarray(self.basis.T @ self.basis / self.ratio**2)
+        """``adjoint(forward(z))`` (component, component) of constant images, a mean over pixels."""
+        weight = 1.0 if self.seen is None else float(np.square(self.seen, dtype=np.float64).mean())
+        return np.asarray(weight * self.basis.T @ self.basis / self.ratio**2)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """``1/2 sum |y - M B U z|² + 1/2 sum_j penalty_j sum weights |grad z_j|²``.
+    """``1/2 sum |y - M B U z|² + 1/2 sum_j penalty_j sum weights |grad z_j|² + 1/2 sum_j ridge_j |z_j|²``.
 
     Attributes
     ----------
@@ -63,24 +64,32 @@ class Problem:
     weights : ndarray (y, x)
         Of the gradients, on the fine grid.
     penalty : ndarray (component,)
+    ridge : ndarray (component,), optional
+        Precision of a prior of mean zero.
     """
 
     observations: tuple[Observation, ...]
     weights: Float32
     penalty: Float64
+    ridge: Float64 | None = None
 
     def right(self) -> Float32:
         """Right-hand side of the normal equations."""
-        return np.asarray(sum(o.adjoint(o.bands) for o in self.observations), np.float32)
+        weighted = ((o, o.bands if o.seen is None else o.bands * o.seen) for o in self.observations)
+        return np.asarray(sum(o.adjoint(bands) for o, bands in weighted), np.float32)
 
     def normal(self, z: Float32) -> Float32:
         """Left-hand side of the normal equations."""
         out = np.asarray(sum(o.adjoint(o.forward(z)) for o in self.observations), np.float32)
         add_smoothing(z, self.weights, self.penalty, out)
+        if self.ridge is not None:
+            out += self.ridge.astype(np.float32)[:, None, None] * z
         return out
 
     def preconditioner(self) -> Callable[[Float32], Float32]:
         """An approximate inverse: of the normal operator's mean over pixels."""
-        smoothing = np.diag(4.0 * self.penalty * self.weights.mean(dtype=np.float64))
-        inverse = np.linalg.inv(sum(o.gram() for o in self.observations) + smoothing)
+        prior = np.diag(4.0 * self.penalty * self.weights.mean(dtype=np.float64))
+        if self.ridge is not None:
+            prior += np.diag(self.ridge)
+        inverse = np.linalg.inv(sum(o.gram() for o in self.observations) + prior)
         return lambda z: combine(inverse, z)
