@@ -15,7 +15,7 @@ from xrs.errors import GridMismatchError, RadiometryError, TimeAxisError
 from xrs.kernels.types import Float32, Float64
 from xrs.lazy import Dates, Source, map_series, map_tiles
 from xrs.methods import Method, Tile
-from xrs.methods.temporal._series import band_series
+from xrs.methods.temporal._series import band_series, band_weights
 
 __all__ = ["check_cube", "days_of", "labelled", "over_series", "targets_of", "weights_of"]
 
@@ -106,8 +106,9 @@ class EachBand:
         out = np.empty((targets.size, bands, height, width), np.float32)
         for band in range(bands):
             learnt = {name: of_bands[band] for name, of_bands in state.items()}
-            series = self.apply(*band_series(tile, band), days, targets, **(params | learnt))
-            out[:, band] = series.reshape(targets.size, height, width)
+            series, weights = band_series(tile, band), band_weights(tile, band)
+            made = self.apply(series, weights, days, targets, **(params | learnt))
+            out[:, band] = made.reshape(targets.size, height, width)
         return out
 
 

@@ -16,7 +16,7 @@ from xrs.kernels.types import Float32, Float64
 from xrs.lazy import Dates, Source, map_tiles
 from xrs.methods import Method, Tile, get_method, resolve_params
 from xrs.methods.temporal._guide import fill_from_guide, gap_lengths
-from xrs.methods.temporal._series import band_series
+from xrs.methods.temporal._series import band_series, band_weights
 from xrs.operators._series import check_cube, days_of, labelled, over_series, weights_of
 from xrs.operators.enhance import as_growth
 
@@ -103,7 +103,9 @@ def gap_fill(
         data = over_series(values, dates, _Gaps(record.apply, longest), record, params, weights=weights)
     else:
         data = _guided(values, guide, record, params, weights, longest)
-    result = labelled(data, values, dates, "gap_fill", record, params | {"max_gap": max_gap})
+    result = labelled(
+        data, values, dates, "gap_fill", record, params | {"max_gap": max_gap, "guided": guide is not None}
+    )
     return to_dataset(result) if isinstance(cube, xr.Dataset) else result
 
 
@@ -131,8 +133,8 @@ class _Guided:
         days, bands = tile.days["series"], tile["series"].shape[1]
         out = np.empty_like(tile["series"])
         for band in range(bands):
-            series, weights = band_series(tile, band)
-            guide, _ = band_series(tile, band if tile["guide"].shape[1] == bands else 0, "guide")
+            series, weights = band_series(tile, band), band_weights(tile, band)
+            guide = band_series(tile, band if tile["guide"].shape[1] == bands else 0, "guide")
             filled = fill_from_guide(series, weights, days, guide, tile.days["guide"], self.apply, **params)
             out[:, band] = _in_gaps(series, filled, days, self.longest).reshape(out[:, band].shape)
         return out

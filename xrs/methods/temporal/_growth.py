@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import product
@@ -26,7 +26,7 @@ _PRIOR_CURVES = 30.0
 _ROUNDS = 12
 #: Priors that the evidence chooses from: share of the simulated curves, correlation time in days, noise.
 _SHARES, _TIMES, _NOISES = (0.0, 0.3, 0.6, 0.9), (10.0, 20.0, 40.0, 80.0), (0.05, 0.1, 0.2)
-_EVIDENCE_CURVES = 100
+_EVIDENCE_CURVES = 50
 
 
 class GrowthYear(NamedTuple):
@@ -122,57 +122,61 @@ def learn(curves: Sequence[Curve]) -> GrowthModel:
     prior, model = _first_guess(curves)
     deviation = np.sqrt(np.diag(model.covariance))
     correlation = model.covariance / np.outer(deviation, deviation)
+    days = np.unique(np.concatenate([curve.day for curve in curves]))
     for _ in range(_ROUNDS):
-        mean = _update_mean(curves, model, prior)
-        covariance, noise = _update_covariance(curves, replace(model, mean=mean), correlation)
-        model = GrowthModel(mean, covariance, noise, len(curves))
+        known = _given_curves(curves, days, model)
+        mean = _new_mean(known, days, model, prior)
+        model = GrowthModel(mean, _new_covariance(known, correlation, len(curves)), known.noise, len(curves))
     return model
 
 
-def _update_mean(curves: Sequence[Curve], model: GrowthModel, prior: GrowthModel) -> Float64:
-    """The mean by generalised least squares, given the covariance.
+class _Known(NamedTuple):
+    """What the curves tell, given a model: of its mean at ``days``, of the scatter at the nodes, and of the noise."""
 
-    All curves of a date share an error as large as the noise of one (haze, calibration): else many curves would make
-    the mean exact at their dates, and wild between them.
-    """
-    days, places = _days_of(curves)
+    information: Float64
+    pull: Float64
+    scatter: Float64
+    noise: float
+
+
+def _given_curves(curves: Sequence[Curve], days: Float64, model: GrowthModel) -> _Known:
     information, pull = np.zeros((days.size, days.size)), np.zeros(days.size)
-    for curve, place in zip(curves, places, strict=True):
-        residual, _, own = _observed(curve, model)
-        inverse = np.linalg.inv(own)
-        information[np.ix_(place, place)] += inverse
-        pull[place] += inverse @ residual
-    spread = _scattered(days)
-    shared = spread @ np.linalg.inv(np.eye(days.size) + model.noise * information)
-    stiffness = np.linalg.inv(prior.covariance)
-    weight = stiffness + shared @ information @ spread.T
-    return np.asarray(model.mean + np.linalg.solve(weight, stiffness @ (prior.mean - model.mean) + shared @ pull))
-
-
-def _days_of(curves: Sequence[Curve]) -> tuple[Float64, list[NDArray[np.int64]]]:
-    """The days of all curves, and where among them those of each are."""
-    days = np.unique(np.concatenate([curve.day for curve in curves]))
-    return days, [np.searchsorted(days, curve.day) for curve in curves]
-
-
-def _update_covariance(curves: Sequence[Curve], model: GrowthModel, correlation: Float64) -> tuple[Float64, float]:
-    """One round of expectation-maximisation, shrunk towards a correlation; and the variance of the noise."""
     scatter = len(curves) * model.covariance
     misfit, count = 0.0, 0
     for curve in curves:
         residual, across, own = _observed(curve, model)
         inverse = np.linalg.inv(own)
-        gain = across @ inverse
-        z = gain @ residual
-        scatter += np.outer(z, z) - gain @ across.T
+        left = inverse @ residual
+        place = np.searchsorted(days, curve.day)
+        information[place[:, None], place] += inverse
+        pull[place] += left
+        z = across @ left
+        scatter += np.outer(z, z) - across @ inverse @ across.T
         variance = model.noise / curve.weight
-        left, spread = variance * (inverse @ residual), variance - variance**2 * np.diag(inverse)
-        misfit += float((curve.weight * (left**2 + spread)).sum())
+        misfit += float((model.noise * (variance * left**2 + 1.0 - variance * np.diag(inverse))).sum())
         count += curve.value.size
-    variance = np.diag(scatter) / len(curves)
-    target = correlation * np.sqrt(np.outer(variance, variance))
-    covariance = (scatter + _PRIOR_CURVES * target) / (len(curves) + _PRIOR_CURVES)
-    return (covariance + covariance.T) / 2, max(misfit / count, 1e-6 * float(variance.mean()), 1e-12)
+    return _Known(information, pull, scatter, max(misfit / count, 1e-6 * float(np.diag(scatter).mean()) / len(curves)))
+
+
+def _new_mean(known: _Known, days: Float64, model: GrowthModel, prior: GrowthModel) -> Float64:
+    """The mean by generalised least squares.
+
+    All curves of a date share an error as large as the noise of one (haze, calibration): else many curves would make
+    the mean exact at their dates, and wild between them.
+    """
+    spread = _scattered(days)
+    shared = spread @ np.linalg.inv(np.eye(days.size) + model.noise * known.information)
+    stiffness = np.linalg.inv(prior.covariance)
+    weight = stiffness + shared @ known.information @ spread.T
+    return np.asarray(model.mean + np.linalg.solve(weight, stiffness @ (prior.mean - model.mean) + shared @ known.pull))
+
+
+def _new_covariance(known: _Known, correlation: Float64, count: int) -> Float64:
+    """The scatter of the curves, shrunk towards a correlation."""
+    deviation = np.sqrt(np.diag(known.scatter))
+    target = correlation * np.outer(deviation, deviation) / count
+    covariance = (known.scatter + _PRIOR_CURVES * target) / (count + _PRIOR_CURVES)
+    return np.asarray((covariance + covariance.T) / 2)
 
 
 def _observed(curve: Curve, model: GrowthModel) -> tuple[Float64, Float64, Float64]:

@@ -10,7 +10,7 @@ from xrs.errors import LayoutError, TimeAxisError
 from xrs.kernels.types import Float32, Float64
 from xrs.methods.base import Tile
 
-__all__ = ["LANES", "Extrapolate", "band_series", "check_series"]
+__all__ = ["LANES", "Extrapolate", "band_series", "band_weights", "check_series"]
 
 #: Pixels that a kernel works on side by side: wide enough for vector units and for whole cache lines of a
 #: date's row, narrow enough that a block's buffers stay in the second-level cache.
@@ -39,10 +39,17 @@ def check_series(series: Float32, weights: Float32 | None, days: Float64) -> Non
         raise TimeAxisError("found days that do not increase from date to date", "increasing finite dates", "sort them")
 
 
-def band_series(tile: Tile, band: int, name: str = "series") -> tuple[Float32, Float32 | None]:
-    """Series (time, n) of one band of a tile of all dates, NaN where not seen, and their weights."""
+def band_series(tile: Tile, band: int, name: str = "series") -> Float32:
+    """Series (time, n) of one band of a tile of all dates, NaN where not seen."""
     values, valid = tile[name][:, band], tile.valid[name]
     if valid is not None:
         values = np.where(valid[:, band], values, np.float32(np.nan))
-    flat = values.reshape(values.shape[0], -1)
-    return flat, tile["weights"][:, band].reshape(flat.shape) if "weights" in tile.arrays else None
+    return values.reshape(values.shape[0], -1)
+
+
+def band_weights(tile: Tile, band: int) -> Float32 | None:
+    """The weights of these series, if there are any."""
+    if "weights" not in tile.arrays:
+        return None
+    values = tile["weights"][:, band]
+    return values.reshape(values.shape[0], -1)

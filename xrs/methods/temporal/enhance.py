@@ -15,7 +15,7 @@ from xrs.kernels.types import Float32, Float64
 from xrs.methods.base import Method, Param, Pass, Reference, State, Tile
 from xrs.methods.temporal._growth import Curve, GrowthModel, at_days, curves_of, growth_years, learn
 from xrs.methods.temporal._predict import predict
-from xrs.methods.temporal._series import band_series, check_series
+from xrs.methods.temporal._series import band_series, band_weights, check_series
 
 __all__ = ["METHOD", "GrowthModel", "enhance", "growth_model"]
 
@@ -208,7 +208,9 @@ def _draw(tile: Tile, _state: State, *, curves: int, start: int, seed: int, **_:
     """Curves of a tile; a pixel's rank is drawn for its place in the scene."""
     ranks = _ranks(tile.origin, tile["series"].shape[2:], seed)
     bands = range(tile["series"].shape[1])
-    drawn = [_lowest(*band_series(tile, b), tile.days["series"], ranks, curves, start) for b in bands]
+    drawn = [
+        _lowest(band_series(tile, b), band_weights(tile, b), tile.days["series"], ranks, curves, start) for b in bands
+    ]
     return _Drawn(curves, drawn)
 
 
