@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "product": ["128"],
     "gdal": [],
     "networks": [],
+    "spatiotemporal": [],
 }
 
 
