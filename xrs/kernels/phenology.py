@@ -78,11 +78,11 @@ def find_seasons(
 @njit(nogil=True, cache=True)
 def _cut(x: Float64, y: Float64, first: float, last: float) -> tuple[Float64, Float64, float, float]:
     """The curve inside a window, interpolated at its ends; and how far the nearest values lie apart around the ends."""
-    lo, hi = np.searchsorted(x, first), np.searchsorted(x, last)
+    lo, hi = int(np.searchsorted(x, first)), int(np.searchsorted(x, last))
     px, py = np.empty(hi - lo + 2), np.empty(hi - lo + 2)
     if lo == hi:
         return px[:0], py[:0], np.inf, np.inf
-    count, before, after = 0, x[lo] - first, last - x[hi - 1]
+    count, before, after = 0, float(x[lo] - first), float(last - x[hi - 1])
     if lo > 0 and x[lo] > first:
         px[0], py[0] = first, _between(x[lo - 1], y[lo - 1], x[lo], y[lo], first)
         count, before = 1, x[lo] - x[lo - 1]

@@ -271,7 +271,7 @@ def _of_period(
 
 def _labelled(values: xr.DataArray, data: Any, starts: pd.DatetimeIndex) -> xr.DataArray:
     """Images (period, band, y, x) with the coordinates of the cube."""
-    result = xr.DataArray(data, dims=("time", "band", "y", "x"), name=values.name)
+    result = xr.DataArray(data, dims=("time", "band", "y", "x")).rename(values.name)
     result = result.isel({d: 0 for d in ("band",) if d not in values.dims})
     kept = {n: c for n, c in values.coords.items() if "time" not in c.dims}
     return result.assign_coords(kept | {"time": ("time", starts.values, values["time"].attrs)})
