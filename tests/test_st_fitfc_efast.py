@@ -21,7 +21,7 @@ from xrs.kernels import upsample
 from xrs.methods.spatiotemporal._nearest_similar import Search, average_similar
 
 RATIO = 4
-SMALL = {"radius": 1, "w": 3, "num_similar": 5}
+SMALL = {"coarse_window": 3, "window": 7, "similar": 5}
 
 
 def _cubes(
@@ -80,7 +80,7 @@ def _parcels(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
 def _fitfc_by_loops(fine: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """The paper's three steps, a pixel at a time; windows see the mirrored scene."""
     bands, height, width = fine.shape
-    radius, w = SMALL["radius"], SMALL["w"]
+    radius, w = SMALL["coarse_window"] // 2, SMALL["window"] // 2
     pad = ((0, 0), (radius, radius), (radius, radius))
     x, y = np.pad(before, pad, mode="symmetric"), np.pad(after, pad, mode="symmetric")
     fitted, residual = np.empty_like(fine), np.zeros_like(before)
@@ -113,7 +113,7 @@ def _fitfc_by_loops(fine: np.ndarray, before: np.ndarray, after: np.ndarray) -> 
             unlike = np.sqrt(((guide[:, i + p, j + q] - centre) ** 2).mean())
             if np.isfinite(unlike):
                 found.append((unlike, np.hypot(p - w, q - w), i + p, j + q))
-        found = [f for f in sorted(found)[: SMALL["num_similar"]] if known[f[2], f[3]]]
+        found = [f for f in sorted(found)[: SMALL["similar"]] if known[f[2], f[3]]]
         weights = np.array([1 / (1 + d / ((2 * w + 1) / 2)) for _, d, _, _ in found])
         if found:
             out[:, i, j] = weights @ np.array([fitted[:, p, q] for _, _, p, q in found]) / weights.sum()
@@ -149,7 +149,7 @@ def test_fitfc_adds_a_change_where_the_coarse_image_is_flat() -> None:
     fine = np.full((2, 24, 24), 0.2)
     fine[:, ::2] += 0.1  # detail that no coarse pixel sees
     before = np.full((2, 6, 6), 0.25)
-    np.testing.assert_allclose(_fitfc(fine, before, before + 0.03, w=2), fine + 0.03, atol=1e-6)
+    np.testing.assert_allclose(_fitfc(fine, before, before + 0.03, window=5), fine + 0.03, atol=1e-6)
 
 
 @pytest.mark.parametrize("chunks", [(20, 28), (8, 48), (17, 33)])

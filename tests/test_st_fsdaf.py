@@ -19,7 +19,7 @@ from xrs.methods.spatiotemporal._unmix import class_changes, merge_purest, pures
 
 RATIO = 4
 SPECTRA = np.array([[0.06, 0.10, 0.30], [0.15, 0.22, 0.25], [0.03, 0.05, 0.04]])
-SMALL = {"w": 5, "num_similar": 6, "num_class": 3, "num_pure": 100}
+SMALL = {"window": 11, "similar": 6, "classes": 3, "pure": 100}
 
 
 def _classes(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -103,7 +103,7 @@ def test_plain_loops_give_the_same() -> None:
 def _by_loops(fine: np.ndarray, before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The paper's steps, a pixel at a time, given the classes."""
     bands, height, width = fine.shape
-    w, classes = SMALL["w"], SMALL["num_class"]
+    w, classes = SMALL["window"] // 2, SMALL["classes"]
     shares = np.stack([_means((labels == k).astype(float)) for k in range(classes)])
     changes = np.stack([_class_change(shares, (after - before)[b]) for b in range(bands)])
     temporal = fine + changes[:, labels]
@@ -136,7 +136,7 @@ def _by_loops(fine: np.ndarray, before: np.ndarray, after: np.ndarray, labels: n
                 gap = abs(fine[:, i, j] - fine[:, y, x])
                 if (gap <= limits).all():
                     found.append(((gap / fine[:, y, x]).sum(), np.hypot(i - y, j - x), i, j))
-        found = sorted(found)[: SMALL["num_similar"]]
+        found = sorted(found)[: SMALL["similar"]]
         weights = np.array([1 / ((1 + d / w) * (1 + s)) for s, d, _, _ in found])
         values = np.array([change[:, i, j] for _, _, i, j in found])
         out[:, y, x] = fine[:, y, x] + weights @ values / weights.sum()
@@ -206,11 +206,11 @@ def test_under_a_cloud_of_the_coarse_sensor_similar_pixels_beside_it_tell() -> N
     change = np.array([[0.02, -0.03, 0.10], [0.0, 0.01, -0.05], [0.01, 0.02, 0.03]])[labels].transpose(2, 0, 1)
     after = _means(fine + change)
     after[:, 4, 5] = np.nan
-    out = _fuse(fine, _means(fine), after, w=10, num_similar=200)
+    out = _fuse(fine, _means(fine), after, window=21, similar=200)
     np.testing.assert_allclose(out, fine + change, atol=3e-6)
     # No similar pixel is left in a window that sees nothing but cloud.
     after[:, :8] = np.nan
-    out = _fuse(fine, _means(fine), after, w=10, num_similar=200).values
+    out = _fuse(fine, _means(fine), after, window=21, similar=200).values
     assert np.isnan(out[:, :21]).all()
     np.testing.assert_allclose(out[:, 32:], (fine + change)[:, 32:], atol=3e-6)
 
@@ -228,7 +228,7 @@ def test_values_out_of_range_take_the_change_of_their_coarse_pixel() -> None:
     dark = fine < 0.08
     assert 0.2 < (out[dark] == 0.0).mean() < 0.8
     np.testing.assert_allclose(out[fine > 0.1], fine[fine > 0.1] - 0.08, atol=2e-6)
-    np.testing.assert_allclose(_fuse(fine, before, before - 0.08, dn_min=-1.0), fine - 0.08, atol=2e-6)
+    np.testing.assert_allclose(_fuse(fine, before, before - 0.08, valid_range=(-1.0, 1.0)), fine - 0.08, atol=2e-6)
 
 
 def test_the_own_pixels_of_the_coarse_sensor_are_needed() -> None:

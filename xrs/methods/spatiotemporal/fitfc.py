@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from xrs.kernels.types import Bool, Float32, Float64
 from xrs.methods.base import Method, Param, Reference, State, Tile
 from xrs.methods.spatiotemporal._grids import own_ratio, seen_in_all_bands, to_fine, trimmed
 from xrs.methods.spatiotemporal._nearest_similar import Search, average_similar
+from xrs.methods.spatiotemporal._scene import WINDOW
 
 __all__ = ["METHOD"]
 
@@ -21,19 +24,15 @@ _CUBIC = 2
 _CONSTANT = 1e-12
 
 
-def apply(tile: Tile, _state: State, *, radius: int, w: int, num_similar: int) -> Float32:
+def apply(tile: Tile, _state: State, *, window: int, similar: int, coarse_window: int) -> Float32:
     """Predict one tile.
 
     Parameters
     ----------
     tile : Tile
         ``fine`` and ``coarse`` (1, band, y, x), ``target`` (target, band, y, x).
-    radius : int
-        Coarse pixels on either side that a regression sees.
-    w : int
-        Fine pixels on either side among which similar ones are searched.
-    num_similar : int
-        How many of them are averaged.
+    window, similar, coarse_window
+        See the parameters of the record.
 
     Returns
     -------
@@ -42,6 +41,7 @@ def apply(tile: Tile, _state: State, *, radius: int, w: int, num_similar: int) -
         coarse pixel seen on both dates.
     """
     ratio = tile.factors["fine"] // tile.factors["target"]
+    radius = coarse_window // 2
     coarse_seen = seen_in_all_bands(tile, "coarse")[0] & seen_in_all_bands(tile, "target")
     # Whatever a regression reaches, then what similar pixels and the interpolation of residuals reach.
     fine, fine_seen = (
@@ -52,9 +52,9 @@ def apply(tile: Tile, _state: State, *, radius: int, w: int, num_similar: int) -
     for t, image in enumerate(tile["target"]):
         values[t] = _regress(fine, tile["coarse"][0], image, coarse_seen[t], radius, ratio)
     usable = to_fine(trimmed(coarse_seen, radius), ratio) & fine_seen
-    beyond = (tile.halo - radius) * ratio - w
+    beyond = (tile.halo - radius) * ratio - window // 2
     guide, found, values, usable = (trimmed(a, beyond) for a in (fine, fine_seen, values, usable))
-    return average_similar(guide, found, values, usable, Search(radius=w, number=num_similar, scale=w + 0.5))
+    return average_similar(guide, found, values, usable, Search(window // 2, similar, scale=window / 2))
 
 
 def _regress(fine: Float32, before: Float32, after: Float32, seen: Bool, radius: int, ratio: int) -> Float32:
@@ -93,8 +93,8 @@ def _window_sums(image: Float64, radius: int) -> Float64:
     return out
 
 
-def _halo(factors: Mapping[str, int], *, radius: int, w: int, **_: object) -> int:
-    return -(-w // own_ratio(factors, "fitfc")) + _CUBIC + radius
+def _halo(factors: Mapping[str, int], *, window: int, coarse_window: int, **_: Any) -> int:
+    return -(-(window // 2) // own_ratio(factors, "fitfc")) + _CUBIC + coarse_window // 2
 
 
 METHOD = Method(
@@ -108,9 +108,9 @@ METHOD = Method(
         "10.1016/j.rse.2017.10.046",
     ),
     params=(
-        Param("radius", 2, "coarse pixels on either side that a regression sees", "1 or more", lambda n: n > 0),
-        Param("w", 15, "fine pixels on either side that similar ones are searched in", "1 or more", lambda n: n > 0),
-        Param("num_similar", 30, "similar pixels averaged", "1 or more", lambda n: n > 0),
+        replace(WINDOW, default=31),
+        Param("similar", 30, "how many of the most similar pixels are averaged", "1 or more", lambda n: n > 0),
+        replace(WINDOW, name="coarse_window", default=5, doc="side of the window of a regression, in coarse pixels"),
     ),
     halo=_halo,
     needs=("fine", "coarse", "target"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from xrs.methods.spatiotemporal._classes import (
 )
 from xrs.methods.spatiotemporal._grids import inside_scene, own_ratio, seen_in_all_bands, to_fine, trimmed
 from xrs.methods.spatiotemporal._nearest_similar import Search, average_similar
+from xrs.methods.spatiotemporal._scene import VALID_RANGE, WINDOW
 from xrs.methods.spatiotemporal._spline import REACH, inverse_distance_weights, spline_weights
 from xrs.methods.spatiotemporal._unmix import Purest, class_changes, merge_purest, purest
 
@@ -38,12 +39,11 @@ def apply(
     tile: Tile,
     state: State,
     *,
-    w: int,
-    num_similar: int,
-    num_class: int,
+    window: int,
+    similar: int,
+    classes: int,
     spatial: str,
-    dn_min: float,
-    dn_max: float,
+    valid_range: tuple[float, float],
     **_: Any,
 ) -> Float32:
     """Predict one tile.
@@ -56,7 +56,7 @@ def apply(
         ``centres`` (class, band) and ``spread`` (band,) of the fine image; ``change`` (target, class, band); ``low``
         and ``high`` (target, band), the range of the coarse image and of the temporal prediction; ``end``, the scene's
         rows and columns in coarse pixels.
-    w, num_similar, num_class, spatial, dn_min, dn_max
+    window, similar, classes, spatial, valid_range
         See the parameters of the record.
 
     Returns
@@ -68,16 +68,17 @@ def apply(
     fine = tile.core("fine")[0]
     if "change" not in state:
         return np.full((tile["target"].shape[0], *fine.shape), np.nan, np.float32)
-    around = _surroundings(tile, state, w, spatial)
-    values = np.stack([_prediction(around, state, t, spatial, dn_min, dn_max) for t in range(len(around.spatial))])
+    radius = window // 2
+    around = _surroundings(tile, state, radius, spatial)
+    values = np.stack([_prediction(around, state, t, spatial, valid_range) for t in range(len(around.spatial))])
     values -= around.fine
     usable = to_fine(around.usable, around.ratio) & around.seen
-    beyond = -w % around.ratio
+    beyond = -radius % around.ratio
     guide, seen, values, usable = (trimmed(a, beyond) for a in (around.fine, around.seen, values, usable))
-    limits = 2.0 * state["spread"] / num_class
-    search = Search(radius=w, number=num_similar, scale=float(w), limits=limits, relative=True)
+    limits = 2.0 * state["spread"] / classes
+    search = Search(radius, similar, scale=float(radius), limits=limits, relative=True)
     out = fine + average_similar(guide, seen, values, usable, search)
-    return _within(out, tile, around.ratio, dn_min, dn_max)
+    return _within(out, tile, around.ratio, valid_range)
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,9 @@ class _Surroundings:
     spatial: Float32
 
 
-def _surroundings(tile: Tile, state: State, w: int, spatial: str) -> _Surroundings:
+def _surroundings(tile: Tile, state: State, radius: int, spatial: str) -> _Surroundings:
     ratio = tile.factors["fine"] // tile.factors["target"]
-    cut = tile.halo - -(-w // ratio)
+    cut = tile.halo - -(-radius // ratio)
     seen = seen_in_all_bands(tile, "fine")[0] & inside_scene(tile, "fine", state["end"])
     classes = len(state["centres"])
     labels = classify(tile["fine"][0], seen, state["centres"])
@@ -129,7 +130,7 @@ def _surroundings(tile: Tile, state: State, w: int, spatial: str) -> _Surroundin
         fine=trimmed(tile["fine"][0], cut * ratio),
         seen=trimmed(seen, cut * ratio),
         labels=inner,
-        homogeneity=trimmed(same_class_share(labels, classes, w), cut * ratio - w),
+        homogeneity=trimmed(same_class_share(labels, classes, radius), cut * ratio - radius),
         shares=shares,
         usable=trimmed(both, cut) & (known >= _LEAST_SEEN) & determined,
         changes=trimmed(tile["target"] - tile["coarse"], cut),
@@ -137,7 +138,7 @@ def _surroundings(tile: Tile, state: State, w: int, spatial: str) -> _Surroundin
     )
 
 
-def _prediction(around: _Surroundings, state: State, t: int, spatial: str, dn_min: float, dn_max: float) -> Float32:
+def _prediction(around: _Surroundings, state: State, t: int, spatial: str, valid_range: tuple[float, float]) -> Float32:
     """The fine image of one date before it is smoothed over similar pixels (band, y, x)."""
     change = state["change"][t]
     temporal = around.fine + change.T[:, around.labels].astype(np.float32)
@@ -148,15 +149,15 @@ def _prediction(around: _Surroundings, state: State, t: int, spatial: str, dn_mi
     # The spatial prediction turns into the part of the residual that each pixel gets.
     _distribute(residual, temporal, around.homogeneity, around.seen, around.ratio, out)
     out += temporal
-    low, high = np.maximum(state["low"][t], dn_min), np.minimum(state["high"][t], dn_max)
+    low, high = np.maximum(state["low"][t], valid_range[0]), np.minimum(state["high"][t], valid_range[1])
     return np.clip(out, low[:, None, None], high[:, None, None], dtype=np.float32)
 
 
-def _within(out: Float32, tile: Tile, ratio: int, dn_min: float, dn_max: float) -> Float32:
+def _within(out: Float32, tile: Tile, ratio: int, valid_range: tuple[float, float]) -> Float32:
     """Replace what is out of range by the fine image and the change of its coarse pixel."""
     change = tile.core("target") - tile.core("coarse")
-    plain = np.clip(tile.core("fine") + change.repeat(ratio, axis=-2).repeat(ratio, axis=-1), dn_min, dn_max)
-    return np.where((out < dn_min) | (out > dn_max), plain, out).astype(np.float32)
+    plain = np.clip(tile.core("fine") + change.repeat(ratio, axis=-2).repeat(ratio, axis=-1), *valid_range)
+    return np.where((out < valid_range[0]) | (out > valid_range[1]), plain, out).astype(np.float32)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -209,11 +210,11 @@ def _draw(tile: Tile, _state: State, *, seed: int, **_: Any) -> Sample:
     return sample_pixels(tile, "fine", tile.core("fine")[0], seen, seed)
 
 
-def _learn_classes(sample: Sample, _state: State, *, num_class: int, seed: int, **_: Any) -> State:
+def _learn_classes(sample: Sample, _state: State, *, classes: int, seed: int, **_: Any) -> State:
     if not sample.ranks.size:
         return {}
     spread = sample.pixels.std(axis=0, dtype=np.float64)
-    return {"centres": k_means(sample.pixels, num_class, seed), "spread": spread}
+    return {"centres": k_means(sample.pixels, classes, seed), "spread": spread}
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,7 @@ class _Seen:
     end: tuple[int, int]
 
 
-def _summarise(tile: Tile, state: State, *, num_pure: int, seed: int, **_: Any) -> _Seen | None:
+def _summarise(tile: Tile, state: State, *, pure: int, seed: int, **_: Any) -> _Seen | None:
     if "centres" not in state:
         return None
     ratio = tile.factors["fine"] // tile.factors["target"]
@@ -244,7 +245,7 @@ def _summarise(tile: Tile, state: State, *, num_pure: int, seed: int, **_: Any) 
     changes = target.astype(np.float64) - tile.core("coarse")
     parts = [fine[:, labels == k] for k in range(classes)], [t[:, s] for t, s in zip(target, target_seen, strict=True)]
     return _Seen(
-        purest(shares, changes, usable, ranks, num_pure),
+        purest(shares, changes, usable, ranks, pure),
         tuple(np.stack([p.min(axis=1, initial=np.inf) for p in of]).astype(np.float64) for of in parts),  # type: ignore[arg-type]
         tuple(np.stack([p.max(axis=1, initial=-np.inf) for p in of]).astype(np.float64) for of in parts),  # type: ignore[arg-type]
         (tile.origin[0] + known.shape[0], tile.origin[1] + known.shape[1]),
@@ -267,8 +268,8 @@ def _solve(found: _Seen, state: State, **_: Any) -> State:
     return {**state, "change": change, "low": low, "high": high, "end": found.end}
 
 
-def _halo(factors: Mapping[str, int], *, w: int, spatial: str, **_: Any) -> int:
-    similar = -(-w // own_ratio(factors, "fsdaf"))
+def _halo(factors: Mapping[str, int], *, window: int, spatial: str, **_: Any) -> int:
+    similar = -(-(window // 2) // own_ratio(factors, "fsdaf"))
     return similar + max(similar, REACH[spatial])
 
 
@@ -284,13 +285,12 @@ METHOD = Method(
     ),
     passes=(Pass(_draw, merge_samples, _learn_classes), Pass(_summarise, _merge, _solve)),
     params=(
-        Param("w", 20, "fine pixels on either side that similar ones are searched in", "1 or more", lambda n: n > 0),
-        Param("num_similar", 20, "similar pixels averaged", "1 or more", lambda n: n > 0),
-        Param("num_class", 5, "classes of the fine image", "1 to 100", lambda n: 0 < n <= 100),
-        Param("num_pure", 100, "purest coarse pixels of each class", "1 or more", lambda n: n > 0),
+        replace(WINDOW, default=41),
+        Param("similar", 20, "how many of the most similar pixels are kept", "1 or more", lambda n: n > 0),
+        Param("classes", 5, "of the fine image", "1 to 100", lambda n: 0 < n <= 100),
+        Param("pure", 100, "purest coarse pixels of each class that tell its change", "1 or more", lambda n: n > 0),
         Param("spatial", "tps", "how the coarse image is interpolated", "'tps' or 'idw'", lambda s: s in REACH),
-        Param("dn_min", 0.0, "the least value allowed"),
-        Param("dn_max", 1.0, "the largest value allowed"),
+        replace(VALID_RANGE, doc="what predictions are cut to"),
         Param("seed", 0, "of the pixels the classes are found from", "0 or more", lambda n: n >= 0),
     ),
     halo=_halo,
@@ -301,6 +301,7 @@ METHOD = Method(
         "4 to 6. Their changes, the threshold of similarity and the range allowed are the whole scene's, where the "
         "published program takes them from blocks of 30 coarse pixels. The thin-plate spline is solved in windows of 9 "
         "coarse pixels, not over the whole scene, which it meets mirrored at its edges. A pixel counts among its own "
-        "similar ones, and of equally similar ones the nearest is taken."
+        "similar ones, and of equally similar ones the nearest is taken. Extreme values of the fine image are left as "
+        "they are."
     ),
 )
