@@ -71,3 +71,23 @@ def test_small_patches_say_what_they_lack() -> None:
     ms, pan, _ = pan_pair(24, 4)
     with pytest.raises(ParameterError, match="side"):
         xrs.pansharpen(ms, pan, method="light", steps=1, side=8)
+
+
+def test_a_scene_smaller_than_a_patch_is_refused_before_anything_is_computed() -> None:
+    ms, pan, _ = pan_pair(8, 2)
+    with nothing_computed(), pytest.raises(ParameterError, match="8 by 8 coarsest pixels"):
+        xrs.pansharpen(rechunked(ms, 8, 8), rechunked(pan, 16, 16), method="light")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"inject": True}, "inject=True"),
+        ({"inject": ["ssr"]}, "inject="),
+        ({"uncertainty": "laplace"}, "True or False"),
+    ],
+)
+def test_what_is_no_choice_is_refused(options: dict[str, Any], complaint: str) -> None:
+    ms, pan, _ = pan_pair(8, 2)
+    with pytest.raises(ParameterError, match=complaint):
+        xrs.pansharpen(ms, pan, method="gsa", **options)

@@ -17,6 +17,7 @@ import numpy as np
 from dask._task_spec import Task, TaskRef
 from numpy.typing import NDArray
 
+from xrs.errors import ParameterError
 from xrs.kernels.types import Float64
 from xrs.lazy.graph import add_shared, as_dask, dask_array, ref_to, token_of, window_refs
 from xrs.lazy.passes import add_pass, eager_states
@@ -104,6 +105,7 @@ def map_tiles(
     params = dict(params or {})
     times = None if dates is None else dates.chunks
     plan = make_plan(sources, bands=bands, factor=factor, margin=2 * halo, block=block, times=times)
+    _check_size(plan, passes, params)
     reader = _reader(sources, halo, 2 * halo, dates)
     shared = dict(shared or {})
     aside = tuple(sources if dates is not None else aside)
@@ -315,6 +317,17 @@ def _reader(sources: Mapping[str, Source], halo: int, margin: int, dates: Dates 
         tuple(n for n, s in sources.items() if s.steady),
         None if dates is None else dates.days,
     )
+
+
+def _check_size(plan: Plan, passes: Sequence[Pass], params: Mapping[str, Any]) -> None:
+    least = max((one.least(**params) for one in passes if one.least is not None), default=0)
+    size = plan.y[-1][1], plan.x[-1][1]
+    if min(size) < least:
+        raise ParameterError(
+            f"a scene of {size[0]} by {size[1]} coarsest pixels, from which a method is to learn",
+            f"{least} or more along each side",
+            "a larger scene, smaller patches (side=), a trained model, or fewer coarse groups (bands=)",
+        )
 
 
 def _stack(values: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -108,7 +108,10 @@ def _apply(
     for bound in model:
         trained = bound.trained(state, psf)
         if trained is None:
-            return _nothing(tile, model, 1 + spread)
+            nothing = _nothing(tile, bound)
+            results.append(nothing)
+            beside += [nothing] * spread
+            continue
         check_magnitude(trained.card, tile[bound.target.role])
         halo = tile.halo * tile.factors[bound.target.role]
         whole = infer(
@@ -121,11 +124,10 @@ def _apply(
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _nothing(tile: Tile, model: Sequence[Bound], times: int) -> Float32:
-    """NaN for all that is put out."""
-    bands = times * sum(len(bound.target.bands) for bound in model)
-    size = tile.core(model[0].inputs[0].role).shape[1:]
-    return np.full((bands, *size), np.nan, np.float32)
+def _nothing(tile: Tile, bound: Bound) -> Float32:
+    """NaN for all bands of a group."""
+    size = tile.core(bound.inputs[0].role).shape[1:]
+    return np.full((len(bound.target.bands), *size), np.nan, np.float32)
 
 
 def _halo(factors: Mapping[str, int], *, model: Sequence[Bound], psf: Psf, side: int, **_: Any) -> int:

@@ -83,7 +83,7 @@ def scene_pass(learn: Callable[..., State]) -> Pass:
     The method's parameters of :func:`sampling` say how many patches of what size are drawn. Its halo must be at least
     half of a patch's side.
     """
-    return Pass(_draw, _merge, _Learn(learn))
+    return Pass(_draw, _merge, _Learn(learn), _least)
 
 
 def consistency(patches: Sequence[Patch], inputs: Sequence[str], target: str, taps: Float64) -> Pairs:
@@ -145,6 +145,11 @@ def _patch(tile: Tile, rank: float, cell: tuple[int, int], side: int) -> Patch |
     if min(mask.mean() for mask in seen.values()) < 1 - _MOST_MISSING:
         return None
     return Patch(rank, place, {name: tile[name][window].copy() for name, window in windows.items()}, seen)
+
+
+def _least(*, side: int, **_: Any) -> int:
+    """Scenes of half a patch and less hold no patch whose centre is in them."""
+    return side // 2 + 1
 
 
 @dataclass(frozen=True)

@@ -72,12 +72,14 @@ class Pass:
 
     ``summarise`` turns a tile (its core only, valid pixels only) into something small,
     ``merge`` joins two such, in any order, and ``solve`` turns the last one into new state.
-    The summaries must be such that the cutting of the scene into tiles does not matter.
+    The summaries must be such that the cutting of the scene into tiles does not matter. ``least``
+    tells from the parameters how many coarsest pixels a scene must have along each side.
     """
 
     summarise: Callable[..., Any]  # (tile, state, **params) -> summary
     merge: Callable[[Any, Any], Any]
     solve: Callable[..., State]  # (summary, state, **params) -> state
+    least: Callable[..., int] | None = None  # (**params) -> pixels
 
 
 @dataclass(frozen=True)

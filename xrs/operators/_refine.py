@@ -22,6 +22,8 @@ def injection(inject: str | Method | Mapping[str, Any]) -> Injection:
     ------
     MethodNotFoundError, ParameterError
     """
+    if not isinstance(inject, str | Method | Mapping):
+        raise ParameterError(f"inject={inject!r}", "a name, a Method, or a mapping with 'method' and its parameters")
     if not isinstance(inject, Mapping):
         record = get_method(inject, "refine")
         return record, resolve_params(record, {})

@@ -20,10 +20,16 @@ from xrs.methods import Binding
 from xrs.methods.base import State, Tile
 from xrs.models import Model
 
-__all__ = ["residual", "with_ancillaries", "with_ancillary", "with_spread"]
+__all__ = ["check_asked", "residual", "with_ancillaries", "with_ancillary", "with_spread"]
 
 #: Side of the window, in coarse pixels, whose root mean square a residual is.
 _WINDOW = 3
+
+def check_asked(uncertainty: Any) -> None:
+    """Refuse what is neither True nor False: of what kind an uncertainty is, training decides."""
+    if not isinstance(uncertainty, bool):
+        raise ParameterError(f"uncertainty={uncertainty!r}", "True or False", "xrs.train(..., uncertainty='laplace')")
+
 
 _MEANING = {
     "std": (

@@ -12,7 +12,7 @@ from xrs.errors import LayoutError
 from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
 from xrs.operators._refine import injection, refine
-from xrs.operators._uncertainty import residual, with_ancillaries, with_ancillary, with_spread
+from xrs.operators._uncertainty import check_asked, residual, with_ancillaries, with_ancillary, with_spread
 from xrs.sensors import Sensor, psf_of
 
 __all__ = ["pansharpen"]
@@ -121,6 +121,7 @@ def pansharpen(
     Frozen({'band': 2, 'y': 32, 'x': 32})
     """
     record = get_method(method, "pansharpen")
+    check_asked(uncertainty)
     params = resolve_params(record, params)
     coarse, fine = to_array(ms), _one_band(to_array(pan))
     check_floats("ms", coarse)

@@ -15,7 +15,7 @@ from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.models import Observed
 from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
 from xrs.operators._refine import injection, refine
-from xrs.operators._uncertainty import residual, with_ancillaries, with_spread
+from xrs.operators._uncertainty import check_asked, residual, with_ancillaries, with_spread
 from xrs.sensors import Sensor, known_sensor, psf_of
 
 __all__ = ["Groups", "common_area", "platform_of", "sharpen", "split_groups"]
@@ -93,6 +93,7 @@ def sharpen(
     (['B04', 'B08', 'B8A', 'B11'], {'y': 32, 'x': 32})
     """
     record = get_method(method, "sharpen")
+    check_asked(uncertainty)
     params = resolve_params(record, params)
     finest, coarse = split_groups(cube)
     wanted = coarse if bands is None else _select(coarse, bands)

@@ -130,7 +130,7 @@ class _Scene:
                 slice(None),
                 *(slice((s.start + extra) * f, (s.stop + 2 * _MARGIN + extra) * f) for s in (rows, columns)),
             )
-            seen = None if one.seen is None else np.ascontiguousarray(one.seen[window])
+            seen = None if one.seen is None else np.ascontiguousarray(one.seen[window], np.float32)
             parts.append(Observation(np.ascontiguousarray(one.bands[window]), seen, one.basis, one.taps, one.ratio))
         shape = parts[-1].bands.shape[1:]
         precision = 1.0 / self.state["variances"]
@@ -325,7 +325,7 @@ METHOD = Method(
         "After the framework of the paper, whose relation between dates is not told in enough detail: here other "
         "dates are carried over by the change that the wide-swath sensor saw, regressed on their bands over the "
         "scene, with a variance that grows with the change. Spectra are a Gaussian prior in principal components, the "
-        "spatial prior is quadratic, and all hyperspectral bands share the mean point spread. All sensors must be in one "
-        "radiometry. Solved in blocks of 16 pixels of the common grid with a margin of 4."
+        "spatial prior is quadratic, and all hyperspectral bands share the mean point spread. All sensors must be in "
+        "one radiometry. Solved in blocks of 16 pixels of the common grid with a margin of 4."
     ),
 )
