@@ -21,11 +21,17 @@ if TYPE_CHECKING:
     from xrs.methods import get_method, list_methods
     from xrs.models import list_models, load_model
     from xrs.operators.compare import compare
+    from xrs.operators.composite import composite
+    from xrs.operators.enhance import enhance
+    from xrs.operators.fuse_hsms import fuse_hsms
     from xrs.operators.fuse_spatiotemporal import fuse_spatiotemporal
+    from xrs.operators.gap_fill import gap_fill
+    from xrs.operators.harmonics import harmonics
     from xrs.operators.harmonize import harmonize
     from xrs.operators.index import index
     from xrs.operators.observe import degrade, observe
     from xrs.operators.pansharpen import pansharpen
+    from xrs.operators.phenology import phenology
     from xrs.operators.regrid import regrid
     from xrs.operators.sharpen import sharpen
     from xrs.operators.smooth import smooth
@@ -38,13 +44,18 @@ register()
 
 _WHERE = {
     "compare": "xrs.operators.compare",
+    "composite": "xrs.operators.composite",
     "degrade": "xrs.operators.observe",
+    "enhance": "xrs.operators.enhance",
     "evaluate": "xrs.quality",
     "evaluate_fullres": "xrs.quality",
     "expand_swath": "xrs.training.swath",
+    "fuse_hsms": "xrs.operators.fuse_hsms",
     "fuse_spatiotemporal": "xrs.operators.fuse_spatiotemporal",
+    "gap_fill": "xrs.operators.gap_fill",
     "get_method": "xrs.methods",
     "get_sensor": "xrs.sensors",
+    "harmonics": "xrs.operators.harmonics",
     "harmonize": "xrs.operators.harmonize",
     "index": "xrs.operators.index",
     "list_indices": "xrs.indices",
@@ -56,6 +67,7 @@ _WHERE = {
     "open_product": "xrs.io.product",
     "open_stac": "xrs.io.stac",
     "pansharpen": "xrs.operators.pansharpen",
+    "phenology": "xrs.operators.phenology",
     "regrid": "xrs.operators.regrid",
     "sharpen": "xrs.operators.sharpen",
     "smooth": "xrs.operators.smooth",
@@ -71,15 +83,20 @@ _ROOMS = (
 __all__ = [
     "XrsError",
     "compare",
+    "composite",
     "cube",
     "degrade",
+    "enhance",
     "errors",
     "evaluate",
     "evaluate_fullres",
     "expand_swath",
+    "fuse_hsms",
     "fuse_spatiotemporal",
+    "gap_fill",
     "get_method",
     "get_sensor",
+    "harmonics",
     "harmonize",
     "index",
     "indices",
@@ -99,6 +116,7 @@ __all__ = [
     "open_stac",
     "operators",
     "pansharpen",
+    "phenology",
     "quality",
     "regrid",
     "scenes",

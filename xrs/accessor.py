@@ -36,10 +36,16 @@ class CubeAccessor(_Accessor):
     """Verbs of a cube: one grid, any of the dims time and band."""
 
     pansharpen = _verb("xrs.operators.pansharpen", "pansharpen")
+    fuse_hsms = _verb("xrs.operators.fuse_hsms", "fuse_hsms")
     fuse_spatiotemporal = _verb("xrs.operators.fuse_spatiotemporal", "fuse_spatiotemporal")
-    harmonize = _verb("xrs.operators.harmonize", "harmonize")
     index = _verb("xrs.operators.index", "index")
     smooth = _verb("xrs.operators.smooth", "smooth")
+    gap_fill = _verb("xrs.operators.gap_fill", "gap_fill")
+    enhance = _verb("xrs.operators.enhance", "enhance")
+    harmonics = _verb("xrs.operators.harmonics", "harmonics")
+    phenology = _verb("xrs.operators.phenology", "phenology")
+    composite = _verb("xrs.operators.composite", "composite")
+    harmonize = _verb("xrs.operators.harmonize", "harmonize")
     regrid = _verb("xrs.operators.regrid", "regrid")
     observe = _verb("xrs.operators.observe", "observe")
     degrade = _verb("xrs.operators.observe", "degrade")
