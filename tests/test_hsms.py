@@ -46,7 +46,7 @@ CHUNKS = [
 
 #: Parameters that make a method quick enough for a suite.
 QUICK: dict[str, dict[str, Any]] = {
-    "cnmf": {"iterations": 20, "abundance_iterations": 30, "endmembers": 6},
+    "cnmf": {"iterations": 20, "endmembers": 6},
 }
 
 
