@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import nothing_computed
 
+import xrs
 from xrs.errors import ParameterError, RadiometryError, TimeAxisError
 from xrs.kernels.phenology import METRICS
 from xrs.operators.phenology import phenology
+from xrs.scenes.ground import survey
+from xrs.scenes.noise import hash_cell, unit
 
 
 def series(dates, values) -> xr.DataArray:
@@ -270,3 +273,47 @@ def test_wrong_input_is_told(field):
         phenology(field.isel(time=0))
     with pytest.raises(TimeAxisError):
         phenology(field.isel(time=[3, 1, 2]))
+
+
+@pytest.fixture(scope="module")
+def landscape():
+    """Every third day of the embedded scene, its cover, and the key of each parcel."""
+    times = pd.date_range("2023-01-01", "2024-01-01", freq="3D")
+    scene = xrs.scenes.landscape((40, 40), resolution=50.0, times=times, wavelengths=[660, 850])
+    field = survey(scene["x"].values, scene["y"].values, 0).field
+    return scene.compute(), xrs.scenes.classes(scene)["cover"].values, field
+
+
+def calendar(cover, field, name):
+    """Pixels of a cover, and the days by which each one's calendar is late."""
+    salt, days = ((2, 2), 14.0) if name == "deciduous_forest" else ((2023, 21), 20.0)
+    code = next(code for code, label in xrs.scenes.LABELS.items() if label == name)
+    pixels = np.nonzero(cover == code)
+    return pixels, np.array([days * (unit(np.uint64(hash_cell(*salt, key))) - 0.5) for key in field[pixels]])
+
+
+@pytest.mark.parametrize(
+    ("name", "rise", "fall"),
+    [("deciduous_forest", 113.0, None), ("maize", 180.0, None), ("winter_wheat", 98.0, 188.0)],
+)
+def test_leaf_area_of_the_embedded_scene_has_its_calendar(landscape, name, rise, fall):
+    scene, cover, field = landscape
+    pixels, late = calendar(cover, field, name)
+    assert np.unique(late).size > 3
+    found = phenology(xrs.scenes.truth(scene)["lai"].compute(), "derivative", min_amplitude=0.5).sel(year=2023)
+    # Days of the scene begin with 0, those of the result with 1.
+    np.testing.assert_allclose(found["start"].values[pixels] - 1, rise + late, atol=1.0)
+    if fall is not None:
+        np.testing.assert_allclose(found["end"].values[pixels] - 1, fall + late, atol=1.0)
+
+
+@pytest.mark.parametrize("name", ["deciduous_forest", "maize"])
+def test_ndvi_of_the_embedded_scene_is_as_late_as_its_leaves(landscape, name):
+    scene, cover, field = landscape
+    pixels, late = calendar(cover, field, name)
+    red, nir = scene.isel(band=0, drop=True), scene.isel(band=1, drop=True)
+    start = phenology((nir - red) / (nir + red)).sel(year=2023)["start"].values[pixels]
+    slope, at = np.polyfit(late, start - 1, 1)
+    assert slope == pytest.approx(1.0, abs=0.15)
+    # NDVI saturates: it has half of its rise before the leaves have.
+    assert at < {"deciduous_forest": 113.0, "maize": 180.0}[name]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xrs.cube import check_time, provenance, to_array, to_dataset, with_all_dims
+from xrs.cube import check_time, geobox_of, provenance, to_array, to_dataset, with_all_dims
 from xrs.errors import ParameterError, TimeAxisError
 from xrs.kernels.types import Float64
 from xrs.lazy import Source, reduce_tiles
@@ -90,7 +90,8 @@ def matched_radiometry(
     if method not in _REGRESSIONS:
         raise ParameterError(f"the regression {method!r}", f"one of {_REGRESSIONS}")
     one, other = _same_dates(cube, reference, tolerance)
-    if one.sizes["y"] * one.sizes["x"] < other.sizes["y"] * other.sizes["x"]:
+    # By the size of pixels, not their number: the coarser image may cover much more.
+    if geobox_of(one).resolution.x > geobox_of(other).resolution.x:
         other, one, ratio = common_area(other, one)
         factors = {"cube": 1, "reference": ratio}
     else:
