@@ -18,6 +18,7 @@ from xrs.cube import geobox_of
 from xrs.errors import (
     BandNotFoundError,
     GridMismatchError,
+    LayoutError,
     MethodNotFoundError,
     ParameterError,
     RadiometryError,
@@ -163,6 +164,7 @@ class TestEvery:
         (lambda f, c: (f, c), {"pair_times": ["2024-04-02"]}, TimeAxisError, "no date"),
         (lambda f, c: (f.isel(time=[0, 1]), c), {}, TimeAxisError, "outside of the pairs"),
         (lambda f, c: (f, c.assign_coords(wavelength=c.wavelength + 900)), {}, BandNotFoundError, "overlap"),
+        (lambda f, c: (f.isel(band=0), c), {}, LayoutError, "on neither"),
         (lambda f, c: (f, c.assign_coords(x=c.x + 7.0)), {}, GridMismatchError, "fine pixels off"),
         (lambda f, c: ((f * 1e4).astype("int16"), c), {}, RadiometryError, "fine holds int16"),
         (lambda f, c: (f, (c * 1e4).astype("uint16")), {}, RadiometryError, "coarse holds uint16"),
@@ -208,6 +210,13 @@ def test_bands_belong_together_by_wavelength() -> None:
     ours, theirs = matched_bands(fine, renamed.drop_vars("common_name"))
     assert ours.band.values.tolist() == theirs.band.values.tolist() == ["B02", "B03", "B08"]
     np.testing.assert_array_equal(theirs.values, coarse.sel(band=["B02", "B03", "B08"]).values)
+
+
+def test_cubes_of_one_band_without_dim() -> None:
+    fine, coarse = (one.isel(band=2) for one in _inputs())
+    out = xrs.fuse_spatiotemporal(fine, coarse, method="starfm")
+    assert out.dims == ("time", "y", "x")
+    np.testing.assert_allclose(out.values, _expected("starfm").values[:, 2], atol=1e-6)
 
 
 @given(

@@ -155,10 +155,12 @@ def make_plan(
         cost = 2 * (steady + per_pixel + out_pixel)
         side = _largest_side(bound / cost, margin)
     least = max(block, 1)
-    if side < least and bound < task_memory():
-        # The eager bound is a matter of speed; only the memory of a task is a reason to refuse.
+    enough = max(least, 2 * margin)
+    if side < enough and bound < task_memory():
+        # The eager bound is a matter of speed, and tiles that are mostly margin are slow; only the memory of a task is
+        # a reason to refuse.
         bound = task_memory()
-        side = min(least, _largest_side(bound / cost, margin))
+        side = min(enough, _largest_side(bound / cost, margin))
     if side < least:
         need = cost * (least + 2 * margin) ** 2
         raise ChunkingError(

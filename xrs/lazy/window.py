@@ -123,15 +123,13 @@ def _join(pieces: Sequence[Piece], chunks: Sequence[NDArray[Any]], out: NDArray[
 
 
 def _mirror_margin(out: NDArray[Any], axis: int, before: int, size: int) -> None:
-    total = out.shape[axis]
-    for i in [*range(before), *range(before + size, total)]:
-        source = (i - before) % (2 * size)
-        source = before + (source if source < size else 2 * size - 1 - source)
-        index: list[Any] = [slice(None)] * out.ndim
-        index[axis] = i
-        mirrored = list(index)
-        mirrored[axis] = source
-        out[tuple(index)] = out[tuple(mirrored)]
+    outside = np.r_[0:before, before + size : out.shape[axis]]
+    if not outside.size:
+        return
+    phase = (outside - before) % (2 * size)
+    inside = before + np.minimum(phase, 2 * size - 1 - phase)
+    ahead = (slice(None),) * axis
+    out[(*ahead, outside)] = out[(*ahead, inside)]
 
 
 def _seen(image: Float32) -> Bool | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xrs.cube import band_keys, band_widths, common_names, geobox_of, nest, shared_pixels, wavelengths
 from xrs.cube.grid import describe
-from xrs.errors import BandNotFoundError, GridMismatchError, TimeAxisError
+from xrs.errors import BandNotFoundError, GridMismatchError, LayoutError, TimeAxisError
 from xrs.operators.observe import degrade
 
 __all__ = [
@@ -46,8 +46,17 @@ def matched_bands(fine: xr.DataArray, coarse: xr.DataArray) -> tuple[xr.DataArra
     BandNotFoundError
         If no band of one is in the other.
     """
-    if "band" not in fine.coords and "band" not in coarse.coords and fine.sizes.get("band") == coarse.sizes.get("band"):
+    unnamed = "band" not in fine.coords and "band" not in coarse.coords
+    if ("band" not in fine.dims and "band" not in coarse.dims) or (
+        unnamed and fine.sizes.get("band") == coarse.sizes.get("band")
+    ):
         return fine, coarse
+    if "band" not in fine.dims or "band" not in coarse.dims:
+        raise LayoutError(
+            f"fine has dims {fine.dims} and coarse {coarse.dims}",
+            "dim 'band' on both, or on neither",
+            "select the one band: cube.sel(band=...)",
+        )
     ours, theirs = band_keys(fine), band_keys(coarse)
     found = _by_name(fine, coarse) if _unknown(fine) or _unknown(coarse) else _by_wavelength(fine, coarse)
     if not found:
