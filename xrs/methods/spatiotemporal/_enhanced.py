@@ -17,6 +17,7 @@ from xrs.kernels.types import Bool, Float32, Float64
 from xrs.methods.spatiotemporal._scene import Images, window_distance
 from xrs.methods.spatiotemporal._similar import (
     UNDEFINED,
+    VECTOR,
     candidates,
     conversions,
     most_similar,
@@ -37,9 +38,6 @@ _LEAST_CHANGE = 1e-10
 
 #: Significance of the regression that gives a conversion coefficient.
 _SIGNIFICANCE = 0.05
-
-#: Float32 values in the processor's longest vector.
-_VECTOR = 16
 
 
 @dataclass(frozen=True)
@@ -100,18 +98,23 @@ def _predict_group(
 ) -> None:
     """Predict the centres that were seen in the chosen pairs."""
     side = 2 * rules.radius + 1
-    spare = -side % _VECTOR
+    spare = -side % VECTOR
     fine, coarse, target = (_widened(a, spare) for a in (images.fine[chosen], images.coarse[chosen], images.target))
-    usable, target_seen = _widened(np.asarray(seen[chosen].all(axis=0)), spare), _widened(target_seen, spare)
+    closed = np.where(_widened(seen[chosen].all(axis=0), spare), np.float32(0.0), np.float32(np.inf))
     distance = (1.0 + window_distance(rules.radius) / rules.radius).astype(np.float32)
     _predict(
-        fine, coarse, target, usable, target_seen, centres, rules.thresholds[chosen], distance.ravel(),
-        (1.0 - _likeness(fine, coarse)).ravel(), rules.number, rules.change,
-        _least_determination(len(chosen), side * side), *rules.valid_range, rules.unbiased, out,
+        _flat(fine), _flat(coarse), _flat(target), closed.ravel(), _flat(_widened(target_seen, spare)), centres,
+        rules.thresholds[chosen], distance.ravel(), (1.0 - _likeness(fine, coarse)).ravel(), rules.number,
+        rules.change, _least_determination(len(chosen), side * side), *rules.valid_range, rules.unbiased, out,
     )  # fmt: skip
 
 
-def _widened(array: NDArray[Any], spare: int) -> NDArray[Any]:
+def _flat(images: NDArray[Any]) -> NDArray[Any]:
+    """Pixels in one row: a place in the window is then one number."""
+    return images.reshape(*images.shape[:-2], -1)
+
+
+def _widened(array: Any, spare: int) -> NDArray[Any]:
     """With more columns on the right, so that rows of windows are read in whole vectors."""
     return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, spare)])
 
@@ -141,75 +144,105 @@ def _least_determination(pairs: int, most: int) -> Float64:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _predict(  # type: ignore[no-untyped-def]
-    fine, coarse, target, usable, target_seen, centres, thresholds, distance, unlike, number, change, least_r2, low,
+    fine, coarse, target, closed, target_seen, centres, thresholds, distance, unlike, number, change, least_r2, low,
     high, unbiased, out,
 ):  # fmt: skip
-    pairs, bands, rows, columns = fine.shape
-    targets, (height, width) = target.shape[0], centres.shape
-    side = rows - height + 1
-    radius = side // 2
-    closed = np.where(usable, np.float32(0.0), np.float32(np.inf))
-    flat_f, flat_c = fine.reshape(pairs, bands, -1), coarse.reshape(pairs, bands, -1)
-    flat_t, flat_seen = target.reshape(targets, bands, -1), target_seen.reshape(targets, -1)
+    (pairs, bands, pixels), (height, width), targets = fine.shape, centres.shape, target.shape[0]
+    side = round(np.sqrt(distance.size))
+    columns = pixels // (height + side - 1)
+    middle = (side // 2) * (columns + 1)
     cost, weight, kept = np.empty(distance.size), np.empty(distance.size), np.empty(distance.size)
     place, at = np.empty(distance.size, np.int64), np.empty(distance.size, np.int64)
-    counts, steps = np.empty((targets, width)), np.empty((targets, pairs, bands, width))
-    offsets = np.zeros((targets, pairs, bands, width))
-    shift, conversion = np.zeros((pairs, bands)), np.ones(bands)
+    counts, steps = np.empty((targets, width)), np.empty((targets, bands, width, pairs))
+    offsets = np.zeros((targets, bands, width, pairs))
+    centre, shift = np.empty((bands, pairs), np.float32), np.zeros((bands, pairs))
+    conversion, share = np.ones(bands), np.empty(pairs)
     for y in range(height):
-        if not centres[y].any():
-            continue
-        _window_means(fine, coarse, target, usable, target_seen, y, side, unbiased, counts, steps, offsets)
+        summed = False
         for x in range(width):
             if not centres[y, x]:
                 continue
-            centre = fine[:, :, y + radius, x + radius]
-            count = candidates(fine, closed, centre, thresholds, y, x, side, cost, place)
+            if not summed:
+                _window_means(
+                    fine, coarse, target, closed, target_seen, y * columns, side, columns, unbiased, counts, steps,
+                    offsets,
+                )  # fmt: skip
+                summed = True
+            first = y * columns + x
+            for k in range(pairs):
+                for b in range(bands):
+                    centre[b, k] = fine[k, b, first + middle]
+            count = candidates(fine, closed, centre, thresholds, first, side, columns, cost, place)
             if 0 < number < count:
                 count = most_similar(cost, place, count, number)
-            positions(place, count, y * columns + x, side, columns, at)
+            positions(place, count, first, side, columns, at)
             here = at[:count]
             if count > _FEWEST and unbiased:
-                shifts(flat_f, flat_c, here, shift)
-                weigh_shifted(flat_f, flat_c, here, shift, distance, place, weight)
+                shifts(fine, coarse, here, shift)
+                weigh_shifted(fine, coarse, here, shift, distance, place, weight)
             elif count > _FEWEST:
                 weigh(unlike, here, distance, place, weight)
-                conversions(flat_f, flat_c, here, change, least_r2[count], conversion)
-            for t in range(targets):
-                seen = _keep_seen(flat_seen[t], here, weight, kept)
-                for b in range(bands):
-                    share = _shares(steps[t, :, b, x])
-                    out[t, b, y, x] = np.nan
-                    if seen > _FEWEST:
-                        out[t, b, y, x] = _from_similar(
-                            centre[:, b], flat_f[:, b], flat_c[:, b], flat_t[t, b], here, kept, share, shift[:, b],
-                            conversion[b], low, high,
-                        )  # fmt: skip
-                    elif counts[t, x] > 0:
-                        out[t, b, y, x] = (share * (centre[:, b] + offsets[t, :, b, x] + steps[t, :, b, x])).sum()
+                conversions(fine, coarse, here, change, least_r2[count], conversion)
+            _put_out(
+                fine, coarse, target, target_seen, centre, here, weight, kept, share, shift, conversion, low, high,
+                counts[:, x], steps[:, :, x], offsets[:, :, x], out[:, :, y, x],
+            )  # fmt: skip
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _from_similar(centre, fine, coarse, target, at, weight, share, shift, conversion, low, high):  # type: ignore[no-untyped-def]
+def _put_out(  # type: ignore[no-untyped-def]
+    fine, coarse, target, target_seen, centre, at, weight, kept, share, shift, conversion, low, high, counts, steps,
+    offsets, out,
+):  # fmt: skip
+    """One pixel: all bands on all dates."""
+    for t in range(out.shape[0]):
+        seen = _keep_seen(target_seen[t], at, weight, kept)
+        for b in range(out.shape[1]):
+            _share(steps[t, b], share)
+            if seen > _FEWEST:
+                out[t, b] = _from_similar(
+                    fine, coarse, target[t, b], b, centre[b], at, kept, share, shift[b], conversion[b], low, high
+                )
+            elif counts[t] > 0:
+                out[t, b] = _from_window(centre[b], share, offsets[t, b], steps[t, b])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _from_similar(  # type: ignore[no-untyped-def]
+    fine, coarse, target, b, centre, at, weight, share, shift, conversion, low, high
+):  # fmt: skip
     """One band on one date from the weighted change of similar pixels; their weighted mean where that is not valid."""
     now = weighted_mean(target, at, weight)
     value = 0.0
     for k in range(share.size):
-        step = conversion * (now - weighted_mean(coarse[k], at, weight))
+        step = conversion * (now - weighted_mean(coarse[k, b], at, weight))
         value += share[k] * (centre[k] + shift[k] + step)
     if low < value < high:
         return value
     value = 0.0
     for k in range(share.size):
-        value += share[k] * (weighted_mean(fine[k], at, weight) + shift[k])
+        value += share[k] * (weighted_mean(fine[k, b], at, weight) + shift[k])
     return value
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _shares(steps):  # type: ignore[no-untyped-def]
+def _from_window(centre, share, offset, step):  # type: ignore[no-untyped-def]
+    """One band on one date from the mean change of the window."""
+    value = 0.0
+    for k in range(share.size):
+        value += share[k] * (centre[k] + offset[k] + step[k])
+    return value
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _share(step, share):  # type: ignore[no-untyped-def]
     """What each pair counts: the less the coarse window has changed since, the more."""
-    share = 1.0 / (np.abs(steps) + _LEAST_CHANGE)
-    return share / share.sum()
+    total = 0.0
+    for k in range(step.size):
+        share[k] = 1.0 / (abs(step[k]) + _LEAST_CHANGE)
+        total += share[k]
+    for k in range(step.size):
+        share[k] /= total
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -223,33 +256,44 @@ def _keep_seen(seen, at, weight, kept):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _window_means(fine, coarse, target, usable, target_seen, y, side, unbiased, counts, steps, offsets):  # type: ignore[no-untyped-def]
+def _window_means(  # type: ignore[no-untyped-def]
+    fine, coarse, target, closed, target_seen, first, side, columns, unbiased, counts, steps, offsets
+):  # fmt: skip
     """Of the windows of one row, over pixels seen on all dates: their number, and the mean change since each pair."""
-    pairs, bands = fine.shape[:2]
+    pairs, bands, _ = fine.shape
+    span = slice(first, first + side * columns)
     for t in range(target.shape[0]):
-        seen = usable[y : y + side] & target_seen[t, y : y + side]
-        ones = seen.astype(np.float32)
-        _row_sums(ones, np.zeros_like(ones), seen, counts[t])
+        seen = target_seen[t, span]
+        _row_counts(closed[span], seen, side, columns, counts[t])
         for k in range(pairs):
             for b in range(bands):
-                before = coarse[k, b, y : y + side]
-                _row_sums(target[t, b, y : y + side], before, seen, steps[t, k, b])
-                steps[t, k, b] /= counts[t]
+                before, after = coarse[k, b, span], target[t, b, span]
+                _row_means(after, before, closed[span], seen, side, columns, counts[t], steps[t, b, :, k])
                 if unbiased:
-                    _row_sums(before, fine[k, b, y : y + side], seen, offsets[t, k, b])
-                    offsets[t, k, b] /= counts[t]
+                    own = fine[k, b, span]
+                    _row_means(before, own, closed[span], seen, side, columns, counts[t], offsets[t, b, :, k])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _row_sums(image, other, seen, out):  # type: ignore[no-untyped-def]
-    """Sums of the differences of two images over the windows along a strip as high as they are."""
-    # Summed anew for each row and window: running sums would depend on where the tile begins.
-    side, columns = image.shape
+def _row_counts(closed, seen, side, columns, out):  # type: ignore[no-untyped-def]
+    """Pixels that count in each window along a strip as high as they are."""
     total = np.zeros(columns)
     for i in range(side):
         for x in range(columns):
-            total[x] += np.float64(image[i, x]) - np.float64(other[i, x]) if seen[i, x] else 0.0
-    out[:] = 0.0
-    for j in range(side):
-        for x in range(out.size):
-            out[x] += total[x + j]
+            total[x] += 1.0 if seen[i * columns + x] & (closed[i * columns + x] == 0.0) else 0.0
+    for x in range(out.size):
+        out[x] = total[x : x + side].sum()
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _row_means(image, other, closed, seen, side, columns, counts, out):  # type: ignore[no-untyped-def]
+    """Mean differences of two images over those pixels."""
+    # Summed anew for each row and window: running sums would depend on where the tile begins.
+    total = np.zeros(columns)
+    for i in range(side):
+        for x in range(columns):
+            n = i * columns + x
+            known = seen[n] & (closed[n] == 0.0)
+            total[x] += np.float64(image[n]) - np.float64(other[n]) if known else 0.0
+    for x in range(out.size):
+        out[x] = total[x : x + side].sum() / counts[x]

@@ -7,6 +7,7 @@ from numba import njit
 
 __all__ = [
     "UNDEFINED",
+    "VECTOR",
     "candidates",
     "conversions",
     "most_similar",
@@ -23,28 +24,32 @@ _LEAST = 1e-7
 #: What stands for a correlation, and for its difference from 1, that is not defined.
 UNDEFINED = 0.5
 
+#: Float32 values in the processor's longest vector: rows of a window are read to a whole number of them.
+VECTOR = 16
+
 #: Conversion coefficients are above 0 and at most this.
 _MOST_CONVERSION = 5.0
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def candidates(fine, closed, centre, thresholds, y, x, side, cost, place):  # type: ignore[no-untyped-def]
+def candidates(fine, closed, centre, thresholds, first, side, columns, cost, place):  # type: ignore[no-untyped-def]
     """List the pixels of a window that are near the centre in every pair and band; returns how many there are.
 
-    ``cost`` gets the sum of their differences in thresholds, ``place`` where in the window they are. ``closed`` is
-    infinite where a pixel is not to be used. Its columns and those of ``fine`` reach beyond the last window, to a whole
-    number of vectors.
+    Images (pair, band, pixel) have their pixels in one row, the window's first one at ``first``. ``cost`` gets the sum
+    of differences in thresholds, ``place`` where in the window a pixel is. ``closed`` is infinite where one is not to
+    be used.
     """
-    pairs, bands, _, columns = fine.shape
-    lanes = min(-(-side // 16) * 16, columns - x)
-    score = np.empty(lanes, np.float32)
+    pairs, bands, pixels = fine.shape
+    score = np.empty(-(-side // VECTOR) * VECTOR, np.float32)
     count = 0
     for i in range(side):
-        score[:] = closed[y + i, x : x + lanes]
+        start = first + i * columns
+        lanes = min(score.size, pixels - start)
+        score[:lanes] = closed[start : start + lanes]
         for k in range(pairs):
             for b in range(bands):
-                source = fine[k, b, y + i, x : x + lanes]
-                value, threshold = centre[k, b], thresholds[k, b]
+                source = fine[k, b, start : start + lanes]
+                value, threshold = centre[b, k], thresholds[k, b]
                 share = np.float32(1.0) / (threshold + np.float32(1e-8))
                 for j in range(lanes):
                     gap = abs(source[j] - value)
@@ -88,13 +93,13 @@ def weigh(unlike, at, distance, place, weight):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True, error_model="numpy")
 def weigh_shifted(fine, coarse, at, shift, distance, place, weight):  # type: ignore[no-untyped-def]
     """The same with the relative difference of the shifted fine images (pair, band, pixel) and the coarse ones."""
-    pairs, bands = shift.shape
+    bands, pairs = shift.shape
     for n in range(at.size):
         weight[n] = 0.0
     for k in range(pairs):
         for b in range(bands):
             for n in range(at.size):
-                f, c = fine[k, b, at[n]] + shift[k, b], np.float64(coarse[k, b, at[n]])
+                f, c = fine[k, b, at[n]] + shift[b, k], np.float64(coarse[k, b, at[n]])
                 weight[n] += abs((f - c) / (f + c))
     for n in range(at.size):
         # A relative difference above 2 means a similarity below -1, which is none.
@@ -163,4 +168,4 @@ def shifts(fine, coarse, at, shift):  # type: ignore[no-untyped-def]
     """What brings the mean of the fine images (pair, band, pixel) over the listed pixels to that of the coarse ones."""
     for k in range(fine.shape[0]):
         for b in range(fine.shape[1]):
-            shift[k, b] = _mean(coarse[k, b], at) - _mean(fine[k, b], at)
+            shift[b, k] = _mean(coarse[k, b], at) - _mean(fine[k, b], at)
