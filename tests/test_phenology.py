@@ -162,15 +162,26 @@ def test_flat_and_one_sided_series_have_no_season():
             assert all(np.isnan(found[name]).all() for name in METRICS)
 
 
-def test_a_low_side_is_left_out_alone():
+def test_a_peak_needs_a_fall_as_well_as_a_rise():
     low_end = np.interp(days_of(YEAR), [1, 100, 150, 366], [0.2, 0.2, 0.8, 0.77])
-    found = of_pixel(phenology(series(YEAR, low_end), min_amplitude=0.05))
+    assert all(np.isnan(v) for v in of_pixel(phenology(series(YEAR, low_end))).values())
+    found = of_pixel(phenology(series(YEAR, low_end), min_amplitude=0.02))
     assert found["start"] == pytest.approx(125, abs=0.01)
     assert found["peak"] == pytest.approx(150)
-    assert np.isnan([found[name] for name in ("end", "length", "base", "amplitude", "senescence_rate")]).all()
+    assert found["base"] == pytest.approx((0.2 + 0.77) / 2)
 
 
-@pytest.mark.parametrize(("first", "last", "known"), [(1, 366, "both"), (1, 220, "start"), (150, 366, "end")])
+def test_the_season_is_that_of_the_greatest_rise_and_fall():
+    corners = [1, 10, 100, 180, 240, 300, 366], [0.75, 0.85, 0.2, 0.7, 0.3, 0.3, 0.9]
+    found = of_pixel(phenology(series(YEAR, np.interp(days_of(YEAR), *corners))))
+    assert found["peak"] == pytest.approx(180)
+    # The sides stop where the curve is higher than the peak: green in winter moves nothing.
+    assert found["start"] == pytest.approx(100 + 0.5 * 80, abs=0.01)
+    assert found["end"] == pytest.approx(180 + 0.5 * 60, abs=0.01)
+    assert found["base"] == pytest.approx(0.25, abs=1e-5)
+
+
+@pytest.mark.parametrize(("first", "last", "known"), [(1, 366, "both"), (1, 240, "start"), (130, 366, "end")])
 def test_records_that_miss_a_side_leave_that_side_open(first, last, known):
     day = days_of(YEAR)
     curve = np.where((day >= first) & (day <= last), bump(day, 110.0, 260.0, 12.0), np.nan)

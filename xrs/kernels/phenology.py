@@ -48,11 +48,11 @@ def find_seasons(
     threshold : float
         Share of the amplitude at which the season starts and ends; NaN for the steepest slopes.
     one_base : bool
-        Whether both sides rise from the lower of the two minima.
+        Whether both sides rise from the lowest value of the window.
     max_gap : float
         A side with a longer stretch without values, in days, is not determined.
     min_amplitude : float
-        A side that rises less is not determined.
+        A peak counts if the curve rises to it and falls from it by as much.
 
     Returns
     -------
@@ -112,18 +112,17 @@ def _season(
     origin: float,
     out: Float32,
 ) -> None:
-    top = int(np.argmax(y))
-    if top in (0, y.size - 1):
+    first, top, last = _main_peak(y, min_amplitude)
+    if top == 0:
         return
     # The right side is the left one of the mirrored curve.
-    left_x, left_y = x[: top + 1], y[: top + 1]
-    right_x, right_y = -x[top:][::-1], y[top:][::-1].copy()
+    left_x, left_y = x[first : top + 1], y[first : top + 1]
+    right_x, right_y = -x[top : last + 1][::-1], y[top : last + 1][::-1].copy()
     left_base, right_base = left_y.min(), right_y.min()
-    low = min(left_base, right_base)
     if one_base:
-        left_base = right_base = low
-    left_known = _reaches(left_x, before, max_gap) and _rises(left_base, y[top], min_amplitude)
-    right_known = _reaches(right_x, after, max_gap) and _rises(right_base, y[top], min_amplitude)
+        left_base = right_base = y.min()
+    left_known = _reaches(left_x, before if first == 0 else 0.0, max_gap)
+    right_known = _reaches(right_x, after if last == y.size - 1 else 0.0, max_gap)
     start = end = np.nan
     if left_known:
         start = _date(left_x, left_y, left_base, threshold)
@@ -142,8 +141,33 @@ def _season(
 
 
 @njit(nogil=True, cache=True)
+def _main_peak(y: Float64, min_amplitude: float) -> tuple[int, int, int]:
+    """The peak with the greatest rise and fall, and how far its sides go: to the ends or a higher value; else zeros."""
+    found, most = (0, 0, 0), 0.0
+    for i in range(1, y.size - 1):
+        if not y[i - 1] < y[i] >= y[i + 1]:
+            continue
+        first, left = _side(y, i, -1)
+        last, right = _side(y, i, 1)
+        rise, fall = y[i] - left, y[i] - right
+        if rise + fall > most and _rises(left, y[i], min_amplitude) and _rises(right, y[i], min_amplitude):
+            found, most = (first, i, last), rise + fall
+    return found
+
+
+@njit(nogil=True, cache=True)
+def _side(y: Float64, top: int, step: int) -> tuple[int, float]:
+    """How far one gets from a peak without meeting a higher value, and the lowest value on the way."""
+    i, low = top, y[top]
+    while 0 <= i + step < y.size and y[i + step] <= y[top]:
+        i += step
+        low = min(low, y[i])
+    return i, low
+
+
+@njit(nogil=True, cache=True)
 def _reaches(x: Float64, edge: float, max_gap: float) -> bool:
-    """Whether nothing between a window's end and the peak is unseen for longer than ``max_gap``."""
+    """Whether nothing on a side of the peak is unseen for longer than ``max_gap``."""
     return edge <= max_gap and np.diff(x).max() <= max_gap
 
 

@@ -52,6 +52,9 @@ def phenology(
     Nothing is smoothed here: noise moves the dates. Smooth first, to dates a few days apart, as by
     ``xrs.smooth(ndvi, times="5D")``.
 
+    A year has one season: around the peak to which the curve rises, and from which it falls, most. Its sides reach to
+    the ends of the year's window, or to where the curve is higher than the peak.
+
     Parameters
     ----------
     cube : xarray.DataArray or xarray.Dataset, (time, [band,] y, x)
@@ -64,18 +67,18 @@ def phenology(
     threshold : float
         The share, between 0 and 1; not used by ``derivative``.
     base : {"sides", "year"}
-        What the rise is measured from: on each side its own lowest value, as in [1]_; or the lowest of the year on
-        both, as in [2]_.
+        What the rise is measured from: on each side its own lowest value, as in [1]_; or the lowest of the year's
+        window on both, as in [2]_.
     year_start : int
         The month in which years begin: one when plants rest, such as 7 on the southern hemisphere.
     months : int
         How long a season's window is. With two crops a year, call twice: ``year_start=1, months=6`` and
         ``year_start=7, months=6``.
     max_gap : float
-        Days. Where a longer stretch without values lies between an end of the window and the peak, that side is not
-        determined; so a record must begin and end near the ends of a year.
+        Days. A side with a longer stretch without values is not determined; so a record must begin and end near the
+        ends of a year.
     min_amplitude : float
-        A side that rises less to the peak is not determined, in units of the cube.
+        A peak counts if the curve rises to it and falls from it by this much, in units of the cube.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def phenology(
           positive;
         - ``large_integral``, ``small_integral``: of the curve, and of the curve above the base, from start to end.
 
-        Where the highest value lies at an end of the window or of the record, there is no peak and all are NaN.
+        Where no peak counts, all are NaN: in flat series, and where growth goes on at the end of the record.
 
     Raises
     ------
