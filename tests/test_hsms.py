@@ -231,6 +231,7 @@ class TestOperator:
             {"srf": np.zeros((4, BANDS))},
             {"register": (1.0, 2.0, 3.0)},
             {"register": (np.nan, 0.0)},
+            {"register": "both"},
             {"uncertainty": True, "psf": "estimate"},
             {"kernel": "bicubic"},
             {"nothing": 1},
@@ -347,9 +348,14 @@ class TestRegistration:
         def off(cube: xr.DataArray) -> float:
             return rmse(cube[:, 4:-4, 4:-4], right_place[:, 4:-4, 4:-4])
 
-        moved = registered(hs, ms, RATIO, known, True)
+        moved = registered(hs, ms, RATIO, known, True)[0]
         assert off(moved) <= 0.6 * off(hs)
-        assert off(moved) <= off(registered(hs, ms, RATIO, known, tuple(peer)))
+        assert off(moved) <= off(registered(hs, ms, RATIO, known, tuple(peer))[0])
+        # The other way: ms comes to lie where hs does.
+        onto_hs = registered(hs, ms, RATIO, known, "ms")[1]
+        inner = slice(2 * RATIO, -2 * RATIO)
+        left = self.found(hs[:, 2:-2, 2:-2], onto_hs[:, inner, inner], known)
+        np.testing.assert_allclose(left, 0, atol=0.05)
 
     def test_result_is_registered_and_does_not_depend_on_chunks(self) -> None:
         hs, ms, right_place = self.moved(0.4, -0.6)
@@ -357,14 +363,16 @@ class TestRegistration:
         best = fuse_hsms(right_place, ms, **given)
         out = fuse_hsms(hs, ms, register=True, **given)
         assert rmse(out, best) < 0.6 * rmse(fuse_hsms(hs, ms, **given), best)
-        with nothing_computed():
-            lazy = fuse_hsms(rechunked(hs, 7, (1, 23)), rechunked(ms, 31, 72), register=True, **given)
-        close(lazy.compute(), out)
+        for way in ("hs", "ms"):
+            out = fuse_hsms(hs, ms, register=way, **given)
+            with nothing_computed():
+                lazy = fuse_hsms(rechunked(hs, 7, (1, 23)), rechunked(ms, 31, 72), register=way, **given)
+            close(lazy.compute(), out)
 
     def test_shift_of_whole_pixels(self) -> None:
         hs, ms, _ = pair(8)
         hs.values[:, 3, 4] = np.nan
-        moved = registered(hs, ms, RATIO, Known(possible_psfs(hs, 4, RATIO, None, "box"), None), (2.0, -1.0))
+        moved = registered(hs, ms, RATIO, Known(possible_psfs(hs, 4, RATIO, None, "box"), None), (2.0, -1.0))[0]
         np.testing.assert_allclose(moved.values[:, 2:, :-1], hs.values[:, :-2, 1:], atol=1e-6)
         assert np.isnan(moved.values[:, :2]).all()
         assert np.isnan(moved.values[:, :, -1]).all()

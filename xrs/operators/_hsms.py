@@ -13,7 +13,6 @@ from xrs.kernels import gaussian_taps, reach_of
 from xrs.kernels.psf import stack_taps
 from xrs.kernels.types import Float64
 from xrs.lazy import Source, map_tiles
-from xrs.methods.base import Pass
 from xrs.methods.hsms._common import Psf
 from xrs.methods.hsms._observation import Known, observe_pass
 from xrs.methods.hsms._registration import correlate_pass, move, reach_of_shift
@@ -69,37 +68,36 @@ def known_response(
 
 
 def registered(
-    hs: xr.DataArray, ms: xr.DataArray, ratio: int, known: Known, register: bool | tuple[float, float]
-) -> xr.DataArray:
-    """``hs`` moved onto ``ms``.
+    hs: xr.DataArray, ms: xr.DataArray, ratio: int, known: Known, register: bool | str | tuple[float, float]
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Both, one of them moved onto the other if that is asked for.
 
     Raises
     ------
     ParameterError
         If ``register`` is none of what it may be.
     """
-    shift = _checked_shift(register)
     if register is False:
-        return hs
-    sources = {"hs": Source(with_all_dims(hs).data)}
-    passes: tuple[Pass, ...] = ()
-    halo = reach_of_shift(shift)
-    if shift is None:
-        sources["ms"] = Source(with_all_dims(ms).data, ratio)
-        passes = (observe_pass(known), correlate_pass())
-        halo = max(halo, reach_of(known.psfs[-1]["ms"], ratio))
+        return hs, ms
+    role = "ms" if _is(register, "ms") else "hs"
+    shift = None if register is True or _is(register, role) else _checked_shift(register)
+    cubes, factors = {"hs": hs, "ms": ms}, {"hs": 1, "ms": ratio}
+    roles = [role] if shift is not None else list(cubes)
+    sources = {name: Source(with_all_dims(cubes[name]).data, factors[name]) for name in roles}
     moved = map_tiles(
         move,
         sources,
-        bands=hs.sizes.get("band", 1),
-        factor=1,
-        halo=halo,
-        passes=passes,
-        params={"shift": shift, "size": (hs.sizes["y"], hs.sizes["x"])},
+        bands=cubes[role].sizes.get("band", 1),
+        factor=factors[role],
+        halo=max(reach_of_shift(shift), reach_of(known.psfs[-1]["ms"], ratio)),
+        passes=(observe_pass(known), correlate_pass()) if shift is None else (),
+        params={"role": role, "shift": shift, "size": (hs.sizes["y"], hs.sizes["x"])},
         aside=tuple(sources),
         name="xrs-register",
     )
-    return with_all_dims(hs).copy(data=moved).isel({d: 0 for d in ("time", "band") if d not in hs.dims})
+    cube = with_all_dims(cubes[role]).copy(data=moved)
+    cubes[role] = cube.isel({d: 0 for d in ("time", "band") if d not in cubes[role].dims})
+    return cubes["hs"], cubes["ms"]
 
 
 def keys_of(cube: xr.DataArray) -> list[str | None]:
@@ -107,12 +105,12 @@ def keys_of(cube: xr.DataArray) -> list[str | None]:
     return list(band_keys(cube)) if "band" in cube.coords else [None] * cube.sizes.get("band", 1)
 
 
-def _checked_shift(register: Any) -> tuple[float, float] | None:
-    if isinstance(register, bool):
-        return None
-    given = np.asarray(register, np.float64)
+def _checked_shift(register: Any) -> tuple[float, float]:
+    given = np.asarray(register, object if isinstance(register, str) else np.float64)
     if given.shape != (2,) or not np.isfinite(given).all():
-        raise ParameterError(f"register={register!r}", "True, False, or pixels of hs (down, to the right)")
+        raise ParameterError(
+            f"register={register!r}", "True, False, 'hs', 'ms', or pixels of hs (down, to the right) to move hs by"
+        )
     return float(given[0]), float(given[1])
 
 

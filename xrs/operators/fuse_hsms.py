@@ -14,7 +14,7 @@ from xrs.methods.hsms._guard import guarded
 from xrs.methods.hsms._observation import Known
 from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
 from xrs.operators._hsms import known_response, possible_psfs, registered
-from xrs.operators._uncertainty import residual, with_ancillaries, with_ancillary, with_spread
+from xrs.operators._uncertainty import check_asked, residual, with_ancillaries, with_ancillary, with_spread
 from xrs.sensors import Sensor
 
 __all__ = ["fuse_hsms"]
@@ -32,7 +32,7 @@ def fuse_hsms(
     ms_sensor: str | Sensor | None = None,
     psf: Any = "mtf",
     srf: Any = "auto",
-    register: bool | tuple[float, float] = False,
+    register: bool | str | tuple[float, float] = False,
     uncertainty: Literal[False] = False,
     **params: Any,
 ) -> Cube: ...
@@ -48,7 +48,7 @@ def fuse_hsms(
     ms_sensor: str | Sensor | None = None,
     psf: Any = "mtf",
     srf: Any = "auto",
-    register: bool | tuple[float, float] = False,
+    register: bool | str | tuple[float, float] = False,
     uncertainty: Literal[True],
     **params: Any,
 ) -> xr.Dataset: ...
@@ -63,7 +63,7 @@ def fuse_hsms(
     ms_sensor: str | Sensor | None = None,
     psf: Any = "mtf",
     srf: Any = "auto",
-    register: bool | tuple[float, float] = False,
+    register: bool | str | tuple[float, float] = False,
     uncertainty: bool = False,
     **params: Any,
 ) -> xr.DataArray | xr.Dataset:
@@ -93,9 +93,10 @@ def fuse_hsms(
         bands of ``hs`` cover 80 % of each, else estimated: non-negative least squares, with an offset, of the bands
         of ``ms`` as ``hs`` would see them on those of ``hs``. In any case a gain and an offset of each band of
         ``ms`` are estimated and taken out, for methods that use the response.
-    register : bool or tuple of float
-        Whether ``hs`` lies off ``ms``: True to estimate one shift for each date, up to two pixels of ``hs``, or the
-        shift itself, pixels of ``hs`` down and to the right by which ``hs`` must be moved.
+    register : bool, {"hs", "ms"} or tuple of float
+        Whether one lies off the other: ``hs`` (or True) to estimate one shift for each date, up to two pixels of
+        ``hs``, and move ``hs`` by it, or the shift itself, pixels of ``hs`` down and to the right by which ``hs`` must
+        be moved. With ``ms`` that is moved instead, and the result lies where ``hs`` does.
     uncertainty : bool
         Whether to tell of errors beside the bands, as :func:`xrs.pansharpen` does.
     **params
@@ -136,6 +137,7 @@ def fuse_hsms(
     Frozen({'band': 30, 'y': 24, 'x': 24})
     """
     record = get_method(method, "hsms")
+    check_asked(uncertainty)
     params = resolve_params(record, params)
     coarse, fine = to_array(hs), to_array(ms)
     check_floats("hs", coarse)
@@ -150,7 +152,7 @@ def fuse_hsms(
     )
     if uncertainty and len(known.psfs) > 1:
         raise ParameterError("uncertainty=True with psf='estimate'", "one of the two", "give the point spread's taps")
-    coarse = registered(coarse, fine, ratio, known, register)
+    coarse, fine = registered(coarse, fine, ratio, known, register)
     binding = Binding(params, ("hs", "ms"), record.passes)
     if record.bind is not None:
         binding = record.bind({"ms": observed(fine, 1), "hs": observed(coarse, ratio)}, ("hs",), **params)

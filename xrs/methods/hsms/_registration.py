@@ -39,8 +39,10 @@ def correlate_pass() -> Pass:
     return Pass(_summarise, _merge, _solve)
 
 
-def move(tile: Tile, state: State, *, shift: tuple[float, float] | None, size: tuple[int, int], **_: Any) -> Float32:
-    """The bands of ``hs`` moved; NaN where the nearest pixel was not seen or lies outside of the scene.
+def move(
+    tile: Tile, state: State, *, role: str, shift: tuple[float, float] | None, size: tuple[int, int], **_: Any
+) -> Float32:
+    """The bands of one image moved onto the other; NaN where the nearest pixel was not seen or lies outside.
 
     Parameters
     ----------
@@ -48,26 +50,29 @@ def move(tile: Tile, state: State, *, shift: tuple[float, float] | None, size: t
         With a halo of :func:`reach_of_shift`.
     state : mapping
         With ``shift``, if none is given; empty if nothing is known of the date.
+    role : {"hs", "ms"}
+        Which image is moved: ``ms`` the other way.
     shift : tuple of float or None
         Pixels of ``hs`` down and to the right.
     size : tuple of int
         The scene in pixels of ``hs``.
     """
-    hs, shift = tile["hs"], state.get("shift") if shift is None else shift
-    shape = tile.core("hs").shape
+    image, factor, shift = tile[role], tile.factors[role], state.get("shift") if shift is None else shift
+    shape, margin = tile.core(role).shape, tile.halo * tile.factors[role]
     if shift is None:
         return np.full(shape, np.nan, np.float32)
-    rows, columns = (_interpolation(-step, count, tile.halo) for step, count in zip(shift, shape[1:], strict=True))
-    moved = np.matmul(np.matmul(rows, hs), columns.T)
-    near = [np.arange(count) + tile.halo - math.floor(step + 0.5) for step, count in zip(shift, shape[1:], strict=True)]
+    steps = [step if role == "hs" else -factor * step for step in shift]
+    rows, columns = (_interpolation(-step, count, margin) for step, count in zip(steps, shape[1:], strict=True))
+    moved = np.matmul(np.matmul(rows, image), columns.T)
+    near = [np.arange(count) - math.floor(step + 0.5) for step, count in zip(steps, shape[1:], strict=True)]
     inside = [
-        (n - tile.halo + first >= 0) & (n - tile.halo + first < total)
+        (n + first * factor >= 0) & (n + first * factor < total * factor)
         for n, first, total in zip(near, tile.origin, size, strict=True)
     ]
     moved[:, ~np.logical_and.outer(*inside)] = np.nan
-    valid = tile.valid["hs"]
+    valid = tile.valid[role]
     if valid is not None:
-        moved[~valid[:, near[0]][:, :, near[1]]] = np.nan
+        moved[~valid[:, near[0] + margin][:, :, near[1] + margin]] = np.nan
     return moved
 
 
