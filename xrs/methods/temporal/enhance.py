@@ -70,6 +70,11 @@ def enhance(
     LayoutError, TimeAxisError
         If shapes or dates are not as above.
 
+    Notes
+    -----
+    A year of a series costs the third power of its clear dates, once for neighbours with the same ones and no weights:
+    some 10 microseconds at 36, 700 at 180. Dates nearer to each other than the model's nodes, 5 days, tell little more.
+
     References
     ----------
     Yao, Müller and Wang, Functional data analysis for sparse longitudinal data. JASA 100, 2005.
