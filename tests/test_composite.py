@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
@@ -203,6 +205,15 @@ def test_lazy_and_the_same_at_any_chunking(scene, clear, method, chunks):
     xr.testing.assert_identical(mixed.compute().drop_attrs(), eager["composite"].drop_attrs().rename(None))
     assert composed(scene.chunk(chunks), clear, method).data.name == mixed.data.name
     assert mixed.dtype == np.float32
+
+
+def test_tiles_cut_small_for_memory_give_the_same(scene, clear):
+    eager = composite(scene, method="medoid", weights=clear, details=True)
+    with dask.config.set({"xrs.task-memory": "6kB"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="chunks of")
+        lazy = composite(scene.chunk(), method="medoid", weights=clear, details=True)
+    assert lazy["composite"].data.npartitions > 20
+    xr.testing.assert_identical(lazy.compute(), eager)
 
 
 def test_a_task_reads_one_period_only(scene):

@@ -328,3 +328,20 @@ def test_ndvi_of_the_embedded_scene_is_as_late_as_its_leaves(landscape, name):
     assert slope == pytest.approx(1.0, abs=0.15)
     # NDVI saturates: it has half of its rise before the leaves have.
     assert at < {"deciduous_forest": 113.0, "maize": 180.0}[name]
+
+
+def test_maize_in_flanders_grows_from_june_to_september(shared_data):
+    """Sown in May and harvested from the end of August on, in the dry summer of 2018."""
+    tree = xrs.open_stac(shared_data / "flanders" / "catalog.json", datetime="2018-01/2018-11", mask="auto")
+    ndvi = xrs.index(tree["r10m"].to_dataset()[["B04", "B08"]], "NDVI").compute()
+    found = phenology(xrs.smooth(ndvi, times="5D")).sel(year=2018)
+    with xr.open_dataset(shared_data / "flanders" / "labels_10m.nc") as labels:
+        maize = (labels["CT"] == 1200).values
+    assert maize.sum() > 1000
+    start, end = (found[name].values[maize] for name in ("start", "end"))
+    assert np.isfinite(start).mean() > 0.9
+    assert 135 < np.nanmedian(start) < 196
+    assert 230 < np.nanmedian(end) < 300
+    # Neighbours are sown and harvested within a month of each other.
+    for dates in (start, end):
+        assert np.diff(np.nanpercentile(dates, [10, 90])) < 31
