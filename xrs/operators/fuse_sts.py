@@ -29,13 +29,13 @@ from xrs.kernels.types import Float64
 from xrs.lazy import Dates, Source, joined_dates, map_tiles
 from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.operators._fusion import check_floats, label, observed
-from xrs.operators._hsms import keys_of, known_response
+from xrs.operators._hsms import keys_of, known_response, possible_psfs
 from xrs.operators._pairs import choose_pairs, dates_to_chunks, days_since, match_dates, pick_targets, runs_of
 from xrs.operators.fuse_hsms import fuse_hsms
 from xrs.operators.fuse_spatiotemporal import fuse_spatiotemporal
 from xrs.sensors import Sensor, psf_of
 
-__all__ = ["Sensors", "fuse_sts", "like_bands"]
+__all__ = ["Sensors", "StsCase", "fuse_sts", "like_bands"]
 
 Cube = xr.DataArray | xr.Dataset
 
@@ -71,7 +71,7 @@ def fuse_sts(
     sensors = Sensors() if sensors is None else sensors
     if isinstance(method, str | Method):
         chosen = {"tolerance": tolerance, "pairs": pairs, "outside": outside, "target_times": target_times}
-        result = _joint(_Case.of(cubes, sensors, psf), get_method(method, "sts"), params, **chosen)
+        result = _joint(StsCase.of(cubes, sensors, psf), get_method(method, "sts"), params, **chosen)
     else:
         chosen = {"pairs": pairs, "outside": outside, "target_times": target_times}
         result = _two_stages(cubes, tuple(method), sensors, psf, params, tolerance, chosen)
@@ -140,7 +140,7 @@ def _shared_dates(hs: xr.DataArray, ms: xr.DataArray, tolerance: Any) -> tuple[x
 
 
 @dataclass(frozen=True)
-class _Case:
+class StsCase:
     """Three cubes over the area they share, whole pixels of all grids, and what is known of their sensors.
 
     ``factors`` count pixels along the side of the smallest square that is whole pixels of every grid.
@@ -152,15 +152,12 @@ class _Case:
     srf: Mapping[str, Float64 | None]
 
     @classmethod
-    def of(cls, cubes: Mapping[str, xr.DataArray], sensors: Sensors, psf: Any) -> _Case:
+    def of(cls, cubes: Mapping[str, xr.DataArray], sensors: Sensors, psf: Any) -> StsCase:
         ratios, windows = _nested({role: geobox_of(cube) for role, cube in cubes.items()})
         cropped = {role: cube.isel(windows[role]) for role, cube in cubes.items()}
         unit = math.lcm(*ratios.values())
         hs, ms, wide = (cropped[role] for role in ("hs", "ms", "wide"))
-        spreads = {
-            "hs": psf_of(sensors.hs, keys_of(hs), ratios["hs"], kind=psf),
-            "ms": psf_of(sensors.hs, keys_of(ms), ratios["hs"], kind=psf),
-        }
+        spreads = dict(_spread_of_hs(hs, ms.sizes["band"], ratios["hs"], sensors.hs, psf))
         if ratios["wide"] > 1:
             spreads["wide"] = psf_of(sensors.wide, keys_of(wide), ratios["wide"], kind=psf)
         responses = {
@@ -168,6 +165,16 @@ class _Case:
             for role in ("ms", "wide")
         }
         return cls(cropped, {role: unit // ratio for role, ratio in ratios.items()}, spreads, responses)
+
+
+def _spread_of_hs(
+    hs: xr.DataArray, bands: int, ratio: int, sensor: str | Sensor | None, psf: Any
+) -> Mapping[str, Float64]:
+    """Taps to the grid of ``hs``: of its bands, and what its sensor would make of those of ``ms``."""
+    found = possible_psfs(hs, bands, ratio, sensor, psf)
+    if len(found) > 1:
+        raise ParameterError("psf='estimate' for three sensors", "'mtf', 'box', 'gaussian' or taps")
+    return found[0]
 
 
 def _nested(boxes: Mapping[str, GeoBox]) -> tuple[dict[str, int], dict[str, dict[str, slice]]]:
@@ -212,7 +219,7 @@ def _nested(boxes: Mapping[str, GeoBox]) -> tuple[dict[str, int], dict[str, dict
 
 
 def _joint(
-    case: _Case,
+    case: StsCase,
     record: Method,
     params: Mapping[str, Any],
     *,
@@ -224,7 +231,8 @@ def _joint(
     params = resolve_params(record, params)
     hs, ms, wide = (case.cubes[role] for role in ("hs", "ms", "wide"))
     targets = pick_targets(target_times, wide)
-    start = targets[0]
+    # So that a day is a day of the year to those who ask for it.
+    start = pd.Timestamp(targets[0].year, 1, 1)
     partners = {role: _partners(case.cubes[role], wide, role, tolerance) for role in ("hs", "ms")}
     binding = Binding(params, record.needs, record.passes)
     if record.bind is not None:
@@ -280,7 +288,7 @@ def _nearest(wide: xr.DataArray, cube: xr.DataArray, tolerance: Any) -> xr.DataA
     return wide.isel(time=match_dates(pd.DatetimeIndex(cube["time"].values), theirs, tolerance))
 
 
-def _predict(case: _Case, method: Method, binding: Binding, sources: Mapping[str, Source], dates: Dates) -> Any:
+def _predict(case: StsCase, method: Method, binding: Binding, sources: Mapping[str, Source], dates: Dates) -> Any:
     named = {p.name for p in method.params}
     known = {"psf": case.psf, "srf": case.srf}
     full = dict(binding.params) | {name: value for name, value in known.items() if name in named}
@@ -292,6 +300,7 @@ def _predict(case: _Case, method: Method, binding: Binding, sources: Mapping[str
         bands=int(sources["hs"].array.shape[1]),
         factor=case.factors["ms"],
         halo=method.halo(factors, **full),
+        block=method.block,
         passes=binding.passes,
         params={name: value for name, value in full.items() if name not in shared},
         shared={name: full[name] for name in shared},

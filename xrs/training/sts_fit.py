@@ -1,0 +1,174 @@
+"""The training loop of the network of spatio-temporal-spectral fusion: its tasks' losses, and how they are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xrs.errors import ParameterError
+from xrs.kernels.types import Float64
+from xrs.learning.checks import check_real, check_whole
+from xrs.learning.devices import make_runner
+from xrs.nets.lts_mtl import TASKS, Evidence, LtsMtl, TaskWeights
+from xrs.sensors.torch_forward import decimate
+from xrs.methods.sts._evidence import Known
+from xrs.training.sts_examples import Example, cropped, linear
+
+__all__ = ["Steps", "begin", "fit"]
+
+#: Of the tasks' weights: they must settle while the network learns.
+_RATE_OF_WEIGHTS = 0.02
+_DECAY = 1e-4
+#: Hyperspectral pixels at the edges of a crop that are seen through what lies outside.
+_RIM = 1
+#: Steps between two entries of the loss curve.
+_TOLD = 50
+#: Pixels of each example that linear regressions look at.
+_SAMPLE = 20_000
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How to train: steps, crops of a step and their side in hyperspectral pixels, learning rate."""
+
+    steps: int
+    batch: int
+    side: int
+    lr: float
+    seed: int
+    device: str
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("batch", 1), ("side", 2 * _RIM + 1), ("seed", 0)):
+            check_whole(name, getattr(self, name), least)
+        check_real("lr", self.lr)
+        if not self.lr:
+            raise ParameterError(f"lr={self.lr}", "a learning rate above 0")
+
+
+@torch.no_grad()
+def begin(network: LtsMtl, examples: Sequence[Example], known: Known) -> None:
+    """Start from linear regressions, and remember what was measured."""
+    stated: dict[str, Any] = {
+        "mean": known.mean,
+        "basis": known.basis,
+        "fine_mean": known.fine_mean,
+        "fine_basis": known.fine_basis,
+        "ridge": known.ridge,
+    }
+    for name, value in stated.items():
+        setattr(network, name, torch.as_tensor(value, dtype=torch.float32))
+    pixels = [_sampled(e) for e in examples]
+    wide, fine, spectra, change = (np.concatenate([p[n] for p in pixels], axis=1) for n in range(4))
+    for name, values in (("fine", fine), ("wide", wide), ("change", change), ("spectra", spectra)):
+        setattr(network, f"{name}_centre", torch.as_tensor(values.mean(axis=1), dtype=torch.float32))
+        spread = np.maximum(values.std(axis=1), 1e-3 * values.std() + 1e-6)
+        setattr(network, f"{name}_spread", torch.as_tensor(spread, dtype=torch.float32))
+    _set(network.spectra_of_fine, known.slopes, known.offset)
+    _set(network.spectra_of_wide, *linear(wide, spectra))
+    _set(network.fine_of_wide, *linear(wide, fine))
+
+
+def fit(network: LtsMtl, examples: Sequence[Example], taps: Float64, ratio: int, how: Steps) -> tuple[list[float], dict[str, float]]:
+    """Train in place; returns the loss curve and the tasks' weights."""
+    runner = make_runner(how.device, "float32")
+    device = runner.device
+    weighing = TaskWeights(len(TASKS)).to(device)
+    network.to(device).train()
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in network.parameters() if p.requires_grad], "weight_decay": _DECAY},
+            {"params": weighing.parameters(), "weight_decay": 0.0, "lr": _RATE_OF_WEIGHTS},
+        ],
+        lr=how.lr,
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
+    spread = torch.as_tensor(taps, dtype=torch.float32, device=device)
+    rng = np.random.default_rng([how.seed, 8])
+    curve: list[float] = []
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(how.seed)
+        for step in range(how.steps):
+            batch = _batch(examples, ratio, how, rng, device)
+            losses = _losses(network, batch, spread, ratio)
+            total = weighing(losses)
+            optimizer.zero_grad()
+            total.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            if not torch.isfinite(total):
+                raise ParameterError(f"the loss became {float(total)} in step {step}", "a finite loss", "a smaller lr")
+            if step % _TOLD == _TOLD - 1 or step == how.steps - 1:
+                curve.append(float(total.detach()))
+    network.eval().cpu()
+    return curve, dict(zip(TASKS, weighing.c.detach().cpu().tolist(), strict=True))
+
+
+def _losses(network: LtsMtl, batch: dict[str, Tensor], taps: Tensor, ratio: int) -> list[Tensor]:
+    """Mean square errors of the tasks, in units of their targets' spread."""
+    evidence = Evidence(*(batch[n] for n in ("wide", "fine", "wide_then", "spectra", "weights", "days")))
+    found = network(evidence)
+    with torch.no_grad():
+        target, _ = network.of_dates(batch["own_fine"], batch["own_spectra"], batch["days"][:, 0])
+    seen = batch["seen"]
+    of_spectra, of_fine = network.spectra_spread.mean(), network.fine_spread.mean()
+    known = found.spectral.flatten(0, 1)
+    inner = torch.zeros_like(batch["hs_seen"])
+    inner[..., _RIM:-_RIM, _RIM:-_RIM] = True
+    coarse = decimate(known, taps, ratio).unflatten(0, found.spectral.shape[:2])
+    return [
+        _mean((found.spatial - target) / of_spectra, seen),
+        _mean((found.temporal - batch["own_fine"]) / of_fine, seen),
+        _mean((coarse - batch["hs"]) / of_spectra, batch["hs_seen"] & inner),
+        _mean((found.joint - target) / of_spectra, seen),
+    ]
+
+
+def _mean(error: Tensor, seen: Tensor) -> Tensor:
+    bands = error.shape[-3]
+    return (error.square() * seen).sum() / (seen.sum() * bands).clamp(min=1)
+
+
+def _batch(
+    examples: Sequence[Example], ratio: int, how: Steps, rng: np.random.Generator, device: torch.device
+) -> dict[str, Tensor]:
+    turn = int(rng.integers(8))
+    crops = []
+    for which in rng.integers(len(examples), size=how.batch):
+        example = examples[which]
+        height, width = example.hs.shape[-2:]
+        side = min(how.side, height, width)
+        row, column = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        crops.append(cropped(example, slice(row, row + side), slice(column, column + side), ratio))
+    return {name: _turned(torch.stack([crop[name] for crop in crops]), turn).to(device) for name in crops[0]}
+
+
+def _turned(image: Tensor, turn: int) -> Tensor:
+    """One of the eight flips and quarter turns of images; anything of fewer dims as it is."""
+    if image.ndim < 4:
+        return image
+    flips = [dim for bit, dim in ((1, -2), (2, -1)) if turn & bit]
+    flipped = image.flip(flips) if flips else image
+    return flipped.transpose(-2, -1).contiguous() if turn & 4 else flipped
+
+
+def _sampled(example: Example) -> list[Float64]:
+    """Pixels of wide, fine, spectra and changes (band, pixel) where all were seen."""
+    e = example.evidence
+    where = example.seen[0].numpy()
+    change = (e.wide - (e.wide_then * e.weights[:, :, None]).sum(dim=1))[0]
+    images = (e.wide[0], example.fine, example.spectra, change)
+    count = int(where.sum())
+    step = max(count // _SAMPLE, 1)
+    return [image.numpy()[:, where][:, ::step].astype(np.float64) for image in images]
+
+
+def _set(layer: torch.nn.Conv2d, slopes: Float64, offset: Float64) -> None:
+    layer.weight.copy_(torch.as_tensor(slopes, dtype=torch.float32)[:, :, None, None])
+    layer.get_parameter("bias").copy_(torch.as_tensor(offset, dtype=torch.float32))
