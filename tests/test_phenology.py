@@ -313,9 +313,9 @@ def test_leaf_area_of_the_embedded_scene_has_its_calendar(landscape, name, rise,
     assert np.unique(late).size > 3
     found = phenology(xrs.scenes.truth(scene)["lai"].compute(), "derivative", min_amplitude=0.5).sel(year=2023)
     # Days of the scene begin with 0, those of the result with 1.
-    np.testing.assert_allclose(found["start"].values[pixels] - 1, rise + late, atol=1.0)
+    np.testing.assert_allclose(found["start"].values[pixels] - 1, rise + late, atol=0.1)
     if fall is not None:
-        np.testing.assert_allclose(found["end"].values[pixels] - 1, fall + late, atol=1.0)
+        np.testing.assert_allclose(found["end"].values[pixels] - 1, fall + late, atol=0.1)
 
 
 @pytest.mark.parametrize("name", ["deciduous_forest", "maize"])
