@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "sharpen": ["--repeats", "1", "--side", "600"],
     "training": ["--seeds", "0"],
     "temporal": [],
+    "enhance": [],
     "tiles": [],
     "scaling": [],
     "memory": [],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xrs.models import list_models, load_model
     from xrs.operators.compare import compare
     from xrs.operators.composite import composite
-    from xrs.operators.enhance import enhance
+    from xrs.operators.enhance import enhance, learn_growth
     from xrs.operators.fuse_hsms import fuse_hsms
     from xrs.operators.fuse_spatiotemporal import fuse_spatiotemporal
     from xrs.operators.gap_fill import gap_fill
@@ -58,6 +58,7 @@ _WHERE = {
     "harmonics": "xrs.operators.harmonics",
     "harmonize": "xrs.operators.harmonize",
     "index": "xrs.operators.index",
+    "learn_growth": "xrs.operators.enhance",
     "list_indices": "xrs.indices",
     "list_methods": "xrs.methods",
     "list_models": "xrs.models",
@@ -103,6 +104,7 @@ __all__ = [
     "io",
     "kernels",
     "lazy",
+    "learn_growth",
     "list_indices",
     "list_methods",
     "list_models",
