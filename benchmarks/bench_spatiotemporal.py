@@ -121,7 +121,7 @@ def kranj() -> Table:
         )
         scores = all_round(fused, truth).isel(time=0)
         red, nir = (scores.sel(band=band) for band in ("red", "nir"))
-        vegetation = float(np.sqrt(((_ndvi(fused) - _ndvi(truth)) ** 2).mean()))
+        vegetation = float(np.sqrt(((ndvi(fused) - ndvi(truth)) ** 2).mean()))
         shape = [float(one[m]) for one in (red, nir) for m in ("ad", "edge", "lbp")]
         table.add(name, float(red.rmse), float(nir.rmse), vegetation, *shape)
     table.notes = (
@@ -139,6 +139,7 @@ def kranj_cubes(path: Path) -> tuple[xr.DataArray, xr.DataArray]:
     return landsat, modis
 
 
-def _ndvi(cube: xr.DataArray) -> xr.DataArray:
+def ndvi(cube: xr.DataArray) -> xr.DataArray:
+    """Of the bands ``red`` and ``nir``."""
     red, nir = cube.sel(band="red", drop=True), cube.sel(band="nir", drop=True)
     return (nir - red) / (nir + red)

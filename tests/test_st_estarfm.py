@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,10 @@ from support import cube, texture
 
 import xrs
 from xrs.methods import get_method
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.bench_spatiotemporal import kranj_cubes, ndvi
 
 BANDS = {"B03": ("green", 560.0), "B04": ("red", 665.0), "B08": ("nir", 833.0)}
 DAYS = 10
@@ -318,6 +324,27 @@ def test_fusion_beats_what_does_not_look_at_the_coarse_images(landscape: tuple[x
     for similar in (20, None):
         assert (misfit("estarfm", landscape, similar=similar) < least).all()
     assert (misfit("starfm", landscape, pairs=1) < misfit("no_change", landscape)).all()
+
+
+def test_kranj(shared_data: Path) -> None:
+    """Landsat 8 from MODIS: what the coarse images tell of red helps; of near infrared they know no more than the time."""
+    landsat, modis = kranj_cubes(shared_data / "kranj_landsat_modis.nc")
+    day = np.datetime64("2020-03-17", "ns")
+    truth = landsat.sel(time=[day])
+
+    def errors(method: str) -> list[float]:
+        fused = xrs.fuse_spatiotemporal(
+            landsat, modis, method, target_times=day, pair_times=["2020-03-08", "2020-04-02"]
+        )
+        views = [lambda c: c.sel(band="red"), lambda c: c.sel(band="nir"), ndvi]
+        return [float(np.sqrt(((view(fused) - view(truth)) ** 2).mean())) for view in views]
+
+    found = {name: errors(name) for name in ("no_change", "interpolate", "starfm", "estarfm")}
+    assert np.less(found["starfm"], found["no_change"]).all()
+    assert np.less(found["estarfm"], found["no_change"]).all()
+    red, _, vegetation = np.less(found["estarfm"], found["interpolate"])
+    assert red
+    assert vegetation
 
 
 def test_records_tell_what_they_need() -> None:

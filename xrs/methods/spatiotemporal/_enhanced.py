@@ -152,7 +152,8 @@ def _predict(  # type: ignore[no-untyped-def]
     columns = pixels // (height + side - 1)
     middle = (side // 2) * (columns + 1)
     cost, weight, kept = np.empty(distance.size), np.empty(distance.size), np.empty(distance.size)
-    place, at = np.empty(distance.size, np.int64), np.empty(distance.size, np.int64)
+    # Indices without a sign cannot count from the end, which need not be tested then.
+    place, at = np.empty(distance.size, np.uint32), np.empty(distance.size, np.uint32)
     counts, steps = np.empty((targets, width)), np.empty((targets, bands, width, pairs))
     offsets = np.zeros((targets, bands, width, pairs))
     centre, shift = np.empty((bands, pairs), np.float32), np.zeros((bands, pairs))

@@ -41,7 +41,7 @@ def candidates(fine, closed, centre, thresholds, first, side, columns, cost, pla
     """
     pairs, bands, pixels = fine.shape
     score = np.empty(-(-side // VECTOR) * VECTOR, np.float32)
-    count = 0
+    count = np.uint64(0)
     for i in range(side):
         start = first + i * columns
         lanes = min(score.size, pixels - start)
@@ -56,8 +56,8 @@ def candidates(fine, closed, centre, thresholds, first, side, columns, cost, pla
                     score[j] += gap * share if gap < threshold else np.float32(np.inf)
         for j in range(side):
             cost[count], place[count] = score[j], i * side + j
-            count += score[j] < np.inf
-    return count
+            count += np.uint64(score[j] < np.float32(np.inf))
+    return np.int64(count)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -79,8 +79,8 @@ def most_similar(cost, place, count, number):  # type: ignore[no-untyped-def]
 def positions(place, count, first, side, columns, at):  # type: ignore[no-untyped-def]
     """Where in a flat image the listed pixels of the window are whose first pixel is ``first``."""
     for n in range(count):
-        row = place[n] // side
-        at[n] = first + row * (columns - side) + place[n]
+        where = np.int64(place[n])
+        at[n] = first + where // side * (columns - side) + where
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
