@@ -61,7 +61,7 @@ class Known:
     Attributes
     ----------
     psfs : tuple of mapping
-        Point spreads, the likeliest of which is taken; the widest is the last.
+        Point spreads, the likeliest of which is taken; the widest is the last. All bands of ``ms`` have the same.
     srf : ndarray (ms band, hs band) or None
         None where it is to be learned.
     """
@@ -72,7 +72,8 @@ class Known:
 
 def observe_pass(known: Known) -> Pass:
     """A pass that ends with the state ``{"observation": Observation}``."""
-    return Pass(_Summarise(known), merge_moments, _Solve(known))
+    # Every tile's task carries what summarises it, so a row of each point spread must do.
+    return Pass(_Summarise(tuple(psf["ms"][:1] for psf in known.psfs), known.srf), merge_moments, _Solve(known))
 
 
 def learn_observation(moments: Moments, known: Known) -> Observation:
@@ -135,15 +136,15 @@ def _observation(moments: Moments, own: Any, weights: Float64, srf: Float64 | No
 
 @dataclass(frozen=True)
 class _Summarise:
-    known: Known
+    taps: tuple[Float64, ...]
+    srf: Float64 | None
 
     def __call__(self, tile: Tile, _state: State, **_: Any) -> Moments | None:
-        psfs, srf = self.known.psfs, self.known.srf
-        seen = seen_coarse(tile, psfs[-1])
+        seen = seen_coarse(tile, {"ms": self.taps[-1]})
         if seen is not None and not seen.any():
             return None
-        hs = tile["hs"] if srf is None else apply_response(tile["hs"], srf)
-        layers = [hs, *(decimate(tile["ms"], psf["ms"], tile.factors["ms"]) for psf in psfs)]
+        hs = tile["hs"] if self.srf is None else apply_response(tile["hs"], self.srf)
+        layers = [hs, *(decimate(tile["ms"], taps, tile.factors["ms"]) for taps in self.taps)]
         return moments_of(tile.core("hs", np.concatenate(layers)), seen)
 
 
