@@ -81,14 +81,15 @@ class TestNetworks:
         found = layer(series.flatten(1, 2)).reshape(2, dates, 2, 7, 6)
         torch.testing.assert_close(found, wanted.transpose(1, 2))
 
-    def test_without_fine_changes_the_nearer_in_radiometry_weighs_more(self) -> None:
+    def test_where_nothing_is_learned_coarse_changes_are_added_and_the_lesser_weighs_more(self) -> None:
         network = STF3DCNN((1,) * 5, (1,) * 5, features=4, layers=1)
         torch.nn.init.zeros_(network.layers[-1].taps.weight)
         fine, levels = torch.rand(2, 1, 1, 6, 6), (0.2, 0.6, 0.3)
         coarse = [torch.full((1, 1, 6, 6), level) for level in levels]
         found = network(fine[0], fine[1], *coarse)
-        # Changes of 0.1 and 0.3.
-        torch.testing.assert_close(found, 0.75 * fine[0] + 0.25 * fine[1], rtol=0, atol=5e-3)
+        # Changes of 0.1 from the first pair to the date, and of 0.3 from there to the second.
+        wanted = 0.75 * (fine[0] + 0.1) + 0.25 * (fine[1] - 0.3)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=5e-3)
 
     def test_a_longer_series_lends_its_coarse_dates(self) -> None:
         network = STF3DCNN((1,) * 9, (1,) * 4 + (2,) * 5, features=4, layers=1, seed=1)
@@ -283,6 +284,17 @@ class TestApplication:
         np.testing.assert_allclose(found[0, :, 20, 30], alone[0, :, 20, 30], rtol=1e-5)
         assert np.isfinite(found.values).all()
 
+    def test_outside_of_the_pairs_the_nearest_predicts(self, name: str) -> None:
+        fine, coarse = _inputs()
+        for near, dates, target in ((1, [0, 1], 4), (1, [1, 2], 0)):
+            day = {"target_times": coarse.time.values[target]}
+            alone = _fuse(name, fine.isel(time=[near]), coarse, **day)
+            _near(_fuse(name, fine.isel(time=dates), coarse, **day), alone, 1e-6)
+
+    def test_of_an_odd_number_of_pairs_as_many_on_each_side_are_used(self, name: str) -> None:
+        fine, coarse = _inputs()
+        _near(_fuse(name, fine, coarse, pairs=3), _fuse(name, fine, coarse), 1e-6)
+
     def test_gaps_stay_where_nothing_was_seen(self, name: str) -> None:
         fine, coarse = _inputs()
         whole = _fuse(name, fine, coarse)
@@ -344,11 +356,19 @@ def test_training_helps(name: str) -> None:
     fine, coarse = scene.isel(time=[0, 2, 4]), xrs.degrade(scene, RATIO, psf="box").compute()
     targets = scene.isel(time=[1, 3])
     config = {"features": (16, 32, 64)} if name == "edcstfn" else {"features": 8}
-    options = {"patches": 96, "patch_size": 32, "epochs": 40, "device": "cpu", "progress": False}
-    model = train_pairs(fine, coarse, network=name, **options, **config)
-    found = xrs.fuse_spatiotemporal(
-        fine, coarse, method=name, model=model, target_times=targets.time.values, device="cpu"
-    )
-    baseline = fine.interp(time=targets.time)
-    errors = [float(np.sqrt(((one - targets) ** 2).mean())) for one in (found, baseline)]
-    assert errors[0] < errors[1]
+    options = {"patches": 96, "patch_size": 32, "device": "cpu", "progress": False}
+
+    def error(result: xr.DataArray) -> float:
+        return float(np.sqrt(((result - targets) ** 2).mean()))
+
+    def error_after(epochs: int) -> float:
+        model = train_pairs(fine, coarse, network=name, epochs=epochs, **options, **config)
+        return error(
+            xrs.fuse_spatiotemporal(
+                fine, coarse, method=name, model=model, target_times=targets.time.values, device="cpu"
+            )
+        )
+
+    trained = error_after(40)
+    assert trained < error(fine.interp(time=targets.time))
+    assert trained < error_after(1)
