@@ -13,6 +13,7 @@ from scipy.stats import linregress
 from support import cube, texture
 
 import xrs
+from xrs.errors import RadiometryError
 from xrs.methods import get_method
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -345,6 +346,15 @@ def test_kranj(shared_data: Path) -> None:
     red, _, vegetation = np.less(found["estarfm"], found["interpolate"])
     assert red
     assert vegetation
+
+
+@pytest.mark.parametrize("method", ["estarfm", "ubestarfm"])
+def test_another_unit_needs_its_range(method: str) -> None:
+    fine, coarse = (1e4 * image for image in pictures(2))
+    with pytest.raises(RadiometryError, match="valid_range"):
+        fuse(fine, coarse, method)
+    scaled = fuse(fine, coarse, method, valid_range=(0.0, 1e4), window=7)
+    np.testing.assert_allclose(scaled, 1e4 * fuse(*pictures(2), method, window=7), atol=0.05)
 
 
 def test_records_tell_what_they_need() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from xrs.errors import RadiometryError
 from xrs.kernels import Moments, merge_moments, moments_of, upsample
 from xrs.kernels.resample import reach_of_kernel
 from xrs.kernels.types import Bool, Float32, Float64
@@ -46,7 +47,8 @@ KERNEL = Param(
 VALID_RANGE = Param(
     "valid_range",
     (0.0, 1.0),
-    "predictions that are not between fall back to the similar pixels' own values",
+    "predictions that are not between fall back to the similar pixels' own values; a coarse change of 2 % of its upper "
+    "end is large enough to fit conversion coefficients",
     "two ascending numbers, such as (250.0, 350.0) for temperatures",
     lambda ends: len(ends) == 2 and ends[0] < ends[1],
 )
@@ -152,7 +154,15 @@ def _merge(one: _Summary, other: _Summary) -> _Summary:
     return _Summary(moments, (max(one.end[0], other.end[0]), max(one.end[1], other.end[1])))
 
 
-def _solve(summary: _Summary, _state: State, **_: Any) -> State:
+def _solve(summary: _Summary, _state: State, *, valid_range: tuple[float, float] | None = None, **_: Any) -> State:
+    seen = [m for m in summary.moments if m.count]
+    if valid_range is not None and not all(valid_range[0] <= m.mean[0] <= valid_range[1] for m in seen):
+        found = ", ".join(f"{m.mean[0]:.4g}" for m in seen)
+        raise RadiometryError(
+            f"means of the fine images' bands: {found}",
+            f"values between {valid_range[0]:g} and {valid_range[1]:g}, or all predictions would be thrown away",
+            "valid_range= of the data's unit, such as (0, 10000), or (250, 350) for temperatures",
+        )
     spread = [m.std[0] * np.sqrt(m.count / (m.count - 1)) if m.count > 1 else 0.0 for m in summary.moments]
     return {"std": np.array(spread), "end": summary.end}
 

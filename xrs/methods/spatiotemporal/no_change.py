@@ -35,10 +35,8 @@ METHOD = Method(
     summary="The fine image nearest in time: a baseline.",
     apply=apply,
     reference=Reference(
-        "Emelyanova, McVicar, Van Niel, Li and van Dijk 2013, Assessing the accuracy of blending Landsat-MODIS surface "
-        "reflectances in two landscapes with contrasting spatial and temporal dynamics: a framework for algorithm "
-        "selection, Remote Sensing of Environment 133:193-209",
-        "10.1016/j.rse.2013.02.007",
+        "Persistence; Murphy 1992, Climatology, persistence, and their linear combination as standards of reference in "
+        "skill scores, Weather and Forecasting 7:692-698"
     ),
     needs=("fine", "coarse", "target"),
     pairs=(1, 8),

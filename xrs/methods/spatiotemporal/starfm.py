@@ -7,6 +7,8 @@ With ``F_k`` and ``C_k`` the fine and coarse images of pair ``k`` and ``C_0`` th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 
@@ -24,6 +26,9 @@ from xrs.methods.spatiotemporal._scene import (
 )
 
 __all__ = ["METHOD"]
+
+#: Dates predicted together: what depends on the pairs alone is done once for them, and they must fit in memory.
+_AT_ONCE = 2
 
 
 def apply(
@@ -63,52 +68,63 @@ def apply(
     pairs, bands = images.fine.shape[:2]
     thresholds = (2.0 / classes * state["std"]).reshape(pairs, bands).astype(np.float32)
     nearness = (1.0 / (1.0 + window_distance(window // 2) / spatial_impact)).astype(np.float32)
-    slack = np.hypot(uncertainty_fine, uncertainty_coarse), np.sqrt(2.0) * uncertainty_coarse
+    slack = float(np.hypot(uncertainty_fine, uncertainty_coarse)), float(np.sqrt(2.0) * uncertainty_coarse)
+    rules = _Rules(nearness, slack, scale, log, filters == "both")
     for b in range(bands):
         band = Images(*(np.ascontiguousarray(array[:, b]) for array in vars(images).values()))
-        out[:, b] = _predict_band(band, thresholds[:, b], nearness, slack, scale, log, filters == "both")
+        out[:, b] = _predict_band(band, thresholds[:, b], rules)
     return out
 
 
-def _predict_band(
-    band: Images,
-    thresholds: Float32,
-    nearness: Float32,
-    slack: tuple[float, float],
-    scale: float,
-    log: bool,
-    both_filters: bool,
-) -> Float32:
+@dataclass(frozen=True)
+class _Rules:
+    """The parameters as the kernel takes them; ``slack`` of S and of T."""
+
+    nearness: Float32
+    slack: tuple[float, float]
+    scale: float
+    log: bool
+    both_filters: bool
+
+
+def _predict_band(band: Images, thresholds: Float32, rules: _Rules) -> Float32:
     """One band: images (pair or target, y, x)."""
-    radius = nearness.shape[0] // 2
+    radius = rules.nearness.shape[0] // 2
     core = (..., slice(radius, -radius), slice(radius, -radius))
     usable = band.fine_seen & band.coarse_seen
     spectral = np.abs(band.fine - band.coarse)
-    limit = _limit(spectral[core], usable[core], slack[0])
-    always = np.full_like(limit, np.inf)
-    needed, enough = (limit, -always) if both_filters else (always, limit)
-    spectral_weight = _weight(spectral, usable, scale, log)
-    change = band.target[:, None] - band.coarse
-    temporal = np.abs(change)
-    both = band.target_seen[:, None] & usable
-    temporal_limit = np.stack([_limit(t[core], b[core], slack[1]) for t, b in zip(temporal, both, strict=True)])
-    temporal_weight = _weight(temporal, both, scale, log)
-    predicted = band.fine + change
     # A centre that was not seen is similar to nothing.
-    thresholds = np.where(band.fine_seen[core], thresholds[:, None, None], np.float32(0.0))
-    sums = np.zeros((2, *temporal_limit.shape))
-    for k in range(len(band.fine)):
-        _add_pair(
-            band.fine[k], thresholds[k], spectral[k], needed, enough, spectral_weight[k], temporal[:, k],
-            temporal_limit, temporal_weight[:, k], predicted[:, k], nearness, sums,
-        )  # fmt: skip
-    # Where nothing changes, or the sensors agree, the pixel itself says all.
-    certain = both[core] & ((spectral[core] == 0.0) | (temporal[core] == 0.0))
-    alone = certain.any(axis=1) | (sums[0] == 0.0)
-    own = np.where(certain.any(axis=1, keepdims=True), certain, both[core])
+    allowed = np.where(band.fine_seen[core], thresholds[:, None, None], np.float32(0.0))
+    limit = _limit(spectral[core], usable[core], rules.slack[0])
+    always = np.full_like(limit, np.inf)
+    needed, enough = (limit, -always) if rules.both_filters else (always, limit)
+    weight = _weight(spectral, usable, rules)
+    out = np.empty((len(band.target), *limit.shape), np.float32)
+    for first in range(0, len(out), _AT_ONCE):
+        dates = slice(first, first + _AT_ONCE)
+        change = band.target[dates, None] - band.coarse
+        both = band.target_seen[dates, None] & usable
+        most = np.stack([_limit(np.abs(c[core]), b[core], rules.slack[1]) for c, b in zip(change, both, strict=True)])
+        steady = _weight(np.abs(change), both, rules)
+        sums = np.zeros((2, *most.shape))
+        for k in range(len(band.fine)):
+            _add_pair(
+                band.fine[k], allowed[k], spectral[k], needed, enough, weight[k], change[:, k], most, steady[:, k],
+                rules.nearness, sums,
+            )  # fmt: skip
+        own, certain = _of_centre(band.fine[core], spectral[core], change[core], both[core])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            out[dates] = np.where(certain | (sums[0] == 0.0), own, sums[1] / sums[0])
+    return out
+
+
+def _of_centre(fine: Float32, spectral: Float32, change: Float32, seen: Bool) -> tuple[Float32, Bool]:
+    """What the pixel itself says (target, y, x), and where that is all: nothing changes, or the sensors agree."""
+    certain = seen & ((spectral == 0.0) | (change == 0.0))
+    sure = certain.any(axis=1)
+    used = np.where(sure[:, None], certain, seen)
     with np.errstate(invalid="ignore", divide="ignore"):
-        of_centre = (predicted[core] * own).sum(axis=1, dtype=np.float64) / own.sum(axis=1)
-        return np.where(alone, of_centre, sums[1] / sums[0]).astype(np.float32)
+        return ((fine + change) * used).sum(axis=1) / used.sum(axis=1, dtype=np.float32), sure
 
 
 def _limit(difference: Float32, seen: Bool, slack: float) -> Float32:
@@ -117,18 +133,17 @@ def _limit(difference: Float32, seen: Bool, slack: float) -> Float32:
     return np.where(seen.any(axis=0), largest + np.float32(slack), np.float32(np.inf))
 
 
-def _weight(difference: Float32, seen: Bool, scale: float, log: bool) -> Float32:
+def _weight(difference: Float32, seen: Bool, rules: _Rules) -> Float32:
     """The share of a difference in a pixel's weight; zero where it is not known."""
-    steps = np.float32(scale) * difference + np.float32(1.0)
-    return np.where(seen, 1.0 / (np.log(steps + np.float32(1.0)) if log else steps), np.float32(0.0))
+    steps = np.float32(rules.scale) * difference + np.float32(1.0)
+    return np.where(seen, 1.0 / (np.log(steps + np.float32(1.0)) if rules.log else steps), np.float32(0.0))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _add_pair(  # type: ignore[no-untyped-def]
-    fine, threshold, spectral, needed, enough, spectral_weight, temporal, temporal_limit, temporal_weight, predicted,
-    nearness, sums,
+    fine, allowed, spectral, needed, enough, spectral_weight, changes, limits, temporal_weight, nearness, sums
 ):  # fmt: skip
-    targets, height, width = temporal_limit.shape
+    targets, height, width = limits.shape
     side = nearness.shape[0]
     radius = side // 2
     # All pixels of a row meet the same neighbour at once: contiguous loads, and an order that no tile changes.
@@ -138,7 +153,7 @@ def _add_pair(  # type: ignore[no-untyped-def]
     weights = np.empty((targets, width), np.float32)
     values = np.empty((targets, width), np.float32)
     for y in range(height):
-        centre, allowed = fine[y + radius, radius : radius + width], threshold[y]
+        centre, threshold = fine[y + radius, radius : radius + width], allowed[y]
         likely, sure = needed[y], enough[y]
         for i in range(side):
             weights[:] = 0.0
@@ -147,18 +162,17 @@ def _add_pair(  # type: ignore[no-untyped-def]
                 near = nearness[i, j]
                 f, s, w = fine[y + i, j:], spectral[y + i, j:], spectral_weight[y + i, j:]
                 for x in range(width):
-                    near_and_alike = (abs(f[x] - centre[x]) < allowed[x]) & (s[x] < likely[x])
+                    near_and_alike = (abs(f[x] - centre[x]) < threshold[x]) & (s[x] < likely[x])
                     similar[x] = w[x] * near if near_and_alike else np.float32(0.0)
                 for t in range(targets):
-                    change, steady = temporal[t, y + i, j:], temporal_weight[t, y + i, j:]
-                    most = temporal_limit[t, y]
+                    change, steady, most = changes[t, y + i, j:], temporal_weight[t, y + i, j:], limits[t, y]
                     for x in range(width):
-                        passes = (change[x] < most[x]) | (s[x] < sure[x])
+                        passes = (abs(change[x]) < most[x]) | (s[x] < sure[x])
                         weight[x] = similar[x] * steady[x] if passes else np.float32(0.0)
-                    p, total, value = predicted[t, y + i, j:], weights[t], values[t]
+                    total, value = weights[t], values[t]
                     for x in range(width):
                         total[x] += weight[x]
-                        value[x] += weight[x] * p[x]
+                        value[x] += weight[x] * (f[x] + change[x])
             for t in range(targets):
                 for x in range(width):
                     sums[0, t, y, x] += weights[t, x]
