@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from scipy.ndimage import gaussian_filter
-from support import cube, nothing_computed, pan_pair, s2_tree
+from support import cube, nothing_computed, pan_pair, rechunked, s2_tree
 
 import xrs
 from xrs.cube import assign_geobox, coarsen, geobox_of
@@ -203,3 +203,19 @@ def test_sharpening_a_real_scene_beats_published_code(shared_data: Path) -> None
     error = fused[keys].to_dataarray("band").values - scene["truth"].values
     rmse = np.sqrt((error[:, 10:-10, 10:-10].astype("f8") ** 2).mean((1, 2))).mean()
     assert rmse < 80
+
+
+@pytest.mark.parametrize("name", [None, "reflectance"])
+def test_names_of_lazy_cubes_are_kept(name: str | None) -> None:
+    series = rechunked(cube((8, 8), times=4), 4, 4).rename(name)
+    ms, pan, _ = (part.rename(name) for part in pan_pair(8, 4))
+    for result in (
+        xrs.smooth(series, method="linear"),
+        xrs.degrade(series, 2),
+        xrs.gap_fill(series, method="linear"),
+        xrs.composite(series, freq="MS"),
+        xrs.harmonize(series, series),
+        xrs.fuse_spatiotemporal(series, xrs.degrade(series, 4), method="interpolate"),
+        xrs.pansharpen(rechunked(ms, 8, 8), rechunked(pan, 32, 32), method="gsa"),
+    ):
+        assert result.name == name

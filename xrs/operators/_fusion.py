@@ -113,7 +113,8 @@ def label(
         for name, coord in like.coords.items()
         if name in (*BAND_COORDS, "band", "time") or coord.dims == ("time",)
     }
-    result = xr.DataArray(data, dims=("time", "band", "y", "x"), name=like.name)
+    # Without a name xarray would take the Dask key.
+    result = xr.DataArray(data, dims=("time", "band", "y", "x")).rename(like.name)
     result = result.isel({d: 0 for d in ("time", "band") if d not in like.dims})
     result = assign_geobox(result.assign_coords(kept), geobox)
     shown = {"method": method.name, **params}

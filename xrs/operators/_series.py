@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xrs.cube import check_time, provenance, to_array, with_all_dims
+from xrs.cube import check_time, is_lazy, provenance, to_array, with_all_dims
 from xrs.errors import GridMismatchError, RadiometryError, TimeAxisError
 from xrs.kernels.types import Float32, Float64
 from xrs.lazy import Dates, Source, map_series, map_tiles
@@ -55,7 +55,11 @@ def weights_of(weights: xr.DataArray, values: xr.DataArray) -> Any:
                 f"weights have {weights.sizes[dim]} along {dim} and the cube {values.sizes.get(dim, 'none')}",
                 "weights with dim time, or the dims of the cube",
             )
-    fitted = weights.drop_vars(list(weights.coords)).broadcast_like(values.drop_vars(list(values.coords)))
+    bare = weights.drop_vars(list(weights.coords))
+    if is_lazy(values):
+        # Broadcast in memory, weights of dates alone would be as large as the cube.
+        bare = bare.chunk({dim: values.chunksizes[dim] for dim in bare.dims})
+    fitted = bare.broadcast_like(values.drop_vars(list(values.coords)))
     return with_all_dims(fitted.transpose(*values.dims)).data
 
 
@@ -116,7 +120,8 @@ def labelled(
     data: Any, values: xr.DataArray, targets: pd.DatetimeIndex, verb: str, record: Method, params: Mapping[str, Any]
 ) -> xr.DataArray:
     """Name, dims, coordinates and history of a result (t, band, y, x)."""
-    result = xr.DataArray(data, dims=("time", "band", "y", "x"), name=values.name)
+    # Without a name xarray would take the Dask key.
+    result = xr.DataArray(data, dims=("time", "band", "y", "x")).rename(values.name)
     result = result.isel({d: 0 for d in ("band",) if d not in values.dims})
     kept = {n: c for n, c in values.coords.items() if "time" not in c.dims}
     result = result.assign_coords(kept | {"time": ("time", targets.values, values["time"].attrs)})

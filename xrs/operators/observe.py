@@ -252,7 +252,7 @@ def _degrade_array(area: xr.DataArray, ratio: int, sensor: str | Sensor | None, 
     if not keys:
         keys = ["pan"] if area.sizes.get("band", 1) == 1 else [None] * area.sizes["band"]
     data = _through(area, psf_of(sensor, keys, ratio, psf), ratio, None)
-    seen = xr.DataArray(data, dims=("time", "band", "y", "x"), name=area.name)
+    seen = xr.DataArray(data, dims=("time", "band", "y", "x")).rename(area.name)
     seen = seen.isel({d: 0 for d in ("time", "band") if d not in area.dims})
     bands = {name: c for name, c in area.coords.items() if name in ("band", *BAND_COORDS) or "band" in c.dims}
     result = assign_geobox(seen.assign_coords(_kept(area) | bands), _seen_from(area, ratio))

@@ -73,7 +73,7 @@ def regrid(
         )
     plain = source.crs is None
     data = warp(with_all_dims(values).data, _with_crs(source, plain), _with_crs(target, plain), resampling)
-    result = xr.DataArray(data, dims=DIMS, name=values.name)
+    result = xr.DataArray(data, dims=DIMS).rename(values.name)
     result = result.isel({d: 0 for d in ("time", "band") if d not in values.dims})
     kept = {n: c for n, c in values.coords.items() if not {"y", "x"} & set(c.dims) and n != "spatial_ref"}
     result = assign_geobox(result.assign_coords(kept), target)
