@@ -164,7 +164,36 @@ class TestSuite:
         assert out["H004"].attrs["wavelength"] == NM[4]
 
 
+class TestInjection:
+    """Where the bands of ``hs`` follow from those of ``ms``, the methods that inject detail find the truth."""
+
+    def test_bands_that_are_sums_of_those_of_ms(self) -> None:
+        _, ms, _ = pair(12)
+        weights = np.random.default_rng(0).uniform(-1, 1, (BANDS, 4))
+        truth = (np.einsum("bc,cyx->byx", weights, ms.values) + 2.0).astype("float32")
+        hs = label(decimate(truth, gaussian_taps(0.3, RATIO), RATIO), 30.0, NM, "H")
+        np.testing.assert_allclose(fuse_hsms(hs, ms, method="mtf_glp_hs"), truth, atol=1e-4)
+
+    def test_bands_that_are_multiples_of_one_of_ms(self) -> None:
+        _, ms, _ = pair(12)
+        which, gain = np.arange(BANDS) % 4, np.linspace(0.3, 2.0, BANDS)
+        truth = (gain[:, None, None] * ms.values[which] + 0.1).astype("float32")
+        hs = label(decimate(truth, gaussian_taps(0.3, RATIO), RATIO), 30.0, NM, "H")
+        np.testing.assert_allclose(fuse_hsms(hs, ms, method="gsa_hs"), truth, atol=1e-4)
+        np.testing.assert_allclose(fuse_hsms(hs, ms, method="mtf_glp_hs"), truth, atol=1e-4)
+
+
 class TestOperator:
+    def test_one_band_with_and_without_a_name(self) -> None:
+        hs, ms, _ = pair(6)
+        one = fuse_hsms(hs.isel(band=[3]), ms, method="mtf_glp_hs")
+        bare = fuse_hsms(hs.isel(band=3, drop=True), ms, method="mtf_glp_hs")
+        assert bare.dims == ("y", "x")
+        np.testing.assert_array_equal(bare, one[0])
+        np.testing.assert_array_equal(
+            fuse_hsms(hs.drop_vars(["band", "wavelength"]), ms, method="mtf_glp_hs")[3:4], one
+        )
+
     @settings(max_examples=20, deadline=None)
     @given(st.data())
     def test_shapes_chunks_and_gaps(self, data: st.DataObject) -> None:

@@ -165,9 +165,10 @@ def _centres(cube: xr.DataArray, sensor: str | Sensor | None) -> Float64:
 
 
 def _check_overlap(hs: Float64, ms: Float64) -> None:
-    if not (np.isfinite(hs).all() and np.isfinite(ms).all()):
+    # A single band does not tell its width.
+    if hs.size < 2 or not (np.isfinite(hs).all() and np.isfinite(ms).all()):
         return
-    step = float(np.median(np.diff(np.sort(hs)))) if hs.size > 1 else 0.0
+    step = float(np.median(np.diff(np.sort(hs))))
     low, high = hs.min() - step, hs.max() + step
     if not ((ms >= low) & (ms <= high)).any():
         raise BandNotFoundError(

@@ -15,12 +15,10 @@ from xrs.methods.base import Param, Tile
 
 __all__ = [
     "CONSTANT",
-    "KERNEL",
     "PSF",
     "SRF",
     "Psf",
     "coarse_moments",
-    "covariance_of",
     "degraded_ms",
     "inject",
     "linear_halo",
@@ -50,14 +48,6 @@ SRF = Param(
     None,
     "response (ms band, hs band) of each band of `ms` over those of `hs`; that of the sensors, or estimated",
     "an array with rows that sum to 1",
-)
-
-KERNEL = Param(
-    "kernel",
-    "lanczos",
-    "how images on the coarse grid are interpolated",
-    "'nearest', 'bilinear', 'cubic' or 'lanczos'",
-    lambda value: value in ("nearest", "bilinear", "cubic", "lanczos"),
 )
 
 
@@ -94,13 +84,6 @@ def coarse_moments(tile: Tile, psf: Psf | None) -> Moments:
     """Moments of the bands of ``hs`` and, after them, the degraded ones of ``ms``."""
     layers = tile.core("hs", np.concatenate([tile["hs"], degraded_ms(tile, psf)]))
     return moments_of(layers, seen_coarse(tile, psf))
-
-
-def covariance_of(moments: Moments) -> Float64:
-    """Covariance, zero for layers that do not vary."""
-    covariance = moments.covariance
-    constant = np.diag(covariance) <= CONSTANT * moments.mean**2
-    return np.where(constant[:, None] | constant, 0.0, covariance)
 
 
 def regression(gram: Float64, target: Float64, least: float) -> Float64:

@@ -14,17 +14,8 @@ import numpy as np
 from xrs.kernels import Moments, merge_moments, upsample
 from xrs.kernels.types import Float32
 from xrs.methods.base import Method, Pass, Reference, State, Tile
-from xrs.methods.hsms._common import (
-    KERNEL,
-    PSF,
-    Psf,
-    coarse_moments,
-    covariance_of,
-    degraded_ms,
-    inject,
-    linear_halo,
-    regression,
-)
+from xrs.methods.hsms._common import PSF, Psf, coarse_moments, degraded_ms, inject, linear_halo, regression
+from xrs.methods.pansharpen._common import KERNEL, covariance_of
 
 __all__ = ["METHOD"]
 
