@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy.stats import linregress
 from support import cube, texture
 
@@ -280,6 +283,21 @@ class TestGaps:
         holed = coarse.copy()
         holed[1, :, 4:9, 3:8] = np.nan
         np.testing.assert_array_equal(fuse(fine, holed, **SMALL)[1], fuse(fine, coarse, **SMALL)[1])
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        st.sampled_from(["starfm", "estarfm", "ubestarfm", "no_change", "interpolate"]),
+        arrays(np.bool_, (2, 2, 9, 11)),
+        arrays(np.bool_, (9, 11)),
+    )
+    def test_a_pixel_is_missing_where_no_pair_saw_it(self, method: str, lost: np.ndarray, wide: np.ndarray) -> None:
+        fine, coarse = pictures(2, (9, 11))
+        lost = lost & wide
+        fine[[0, 2]] = np.where(lost, np.nan, fine[[0, 2]])
+        found = np.isnan(fuse(fine, coarse, method, pairs=2)[0])
+        # ESTARFM's similar pixels are similar in all bands; the others look at each band by itself.
+        unseen = lost.any(axis=1, keepdims=True) if method == "estarfm" else lost
+        np.testing.assert_array_equal(found, np.broadcast_to(unseen.all(axis=0), found.shape))
 
 
 class TestBaselines:
