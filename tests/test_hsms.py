@@ -258,6 +258,7 @@ class TestOperator:
             {"srf": "table"},
             {"srf": np.ones((3, BANDS))},
             {"srf": np.zeros((4, BANDS))},
+            {"srf": np.eye(4, BANDS) - 0.01},
             {"register": (1.0, 2.0, 3.0)},
             {"register": (np.nan, 0.0)},
             {"register": "both"},

@@ -131,9 +131,11 @@ def _checked(srf: Any, bands: int, samples: int) -> Float64:
     if given.shape != (bands, samples):
         raise ParameterError(f"a response of shape {given.shape}", f"({bands}, {samples}): (ms band, hs band)")
     total = given.sum(axis=1, keepdims=True)
-    if not np.isfinite(given).all() or not (total > 0).all():
+    if not np.isfinite(given).all() or given.min() < 0 or not (total > 0).all():
         raise ParameterError(
-            f"a response whose rows sum to {total.ravel()}", "finite rows with a sum above 0", "leave such bands out"
+            f"a response of {given.min():g} to {given.max():g} whose rows sum to {total.ravel()}",
+            "finite numbers from 0 on, rows with a sum above 0",
+            "leave bands out that respond nowhere",
         )
     return given / total
 
