@@ -17,7 +17,7 @@ Parameters that only the operator knows are filled in where a method names them 
 
 The gain, the offset, the response (unless it is known) and, with ``psf="estimate"``, the point spread are learned of
 each date by a pass of the operator's before the method's own (:mod:`._observation`). With ``register`` the operator
-has moved ``hs`` before.
+has moved one of the two before.
 
 ``halo(factors, **params)`` gets ``psf`` with the widest taps there can be, and ``srf`` None where it is yet to be
 learned. ``solve`` returns the method's own state; it need not care for what the operator has learned. A date of which
