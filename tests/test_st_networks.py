@@ -93,6 +93,8 @@ class TestNetworks:
 
     def test_a_longer_series_lends_its_coarse_dates(self) -> None:
         network = STF3DCNN((1,) * 9, (1,) * 4 + (2,) * 5, features=4, layers=1, seed=1)
+        for layer in network.layers:
+            torch.nn.init.normal_(layer.taps.weight, generator=torch.Generator().manual_seed(2))
         fine, coarse = list(torch.rand(4, 1, 1, 8, 8)), list(torch.rand(5, 1, 1, 4, 4))
         with torch.no_grad():
             first = network(*fine, *coarse)
@@ -217,6 +219,19 @@ class TestTraining:
         model = _train("stf3dcnn", fine, coarse)
         assert all(np.isfinite(values).all() for values in model.weights().values())
         assert np.isfinite(model.card.metrics["rmse"])
+
+    def test_what_two_dates_cannot_teach_does_not_enter_a_result(self) -> None:
+        fine, coarse = _inputs()
+        network = _train("stf3dcnn", fine.isel(time=[0, 2]), coarse).build()
+        f, g, c, d, p = torch.rand(5, 1, 4, 8, 8)
+        wide = STF3DCNN((4,) * 5, (1,) * 5, **SMALL["stf3dcnn"])
+        wide.load_state_dict(network.state_dict())
+        network.ratio = 1
+        with torch.no_grad():
+            into, out = (p - c).abs() + 1e-3, (d - p).abs() + 1e-3
+            # The change out of the date is that of a single pair from the date to the second.
+            earlier, later = network(f, c, p), 2 * g - network(g, p, d)
+            torch.testing.assert_close(wide(f, g, c, d, p), (out * earlier + into * later) / (into + out))
 
     def test_two_dates_are_enough_and_one_is_not(self) -> None:
         fine, coarse = _inputs()

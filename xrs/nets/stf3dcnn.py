@@ -65,6 +65,13 @@ class SeriesConv(nn.Module):
         weight = torch.cat([torch.cat([self._from(other - date) for other in dates], dim=1) for date in dates])
         return conv2d(series, weight, self.taps.get_parameter("bias").repeat(len(dates)), padding=1)
 
+    def part(self) -> None:
+        """Start with dates that know nothing of each other: what no training shows must not enter a result."""
+        with torch.no_grad():
+            alone = self._from(0) * 3**0.5  # a third of the weights are left
+            self.taps.weight.zero_()
+            self._from(0).copy_(alone)
+
     def _from(self, distance: int) -> Tensor:
         """The weights of a date so many after this one."""
         weight = self.taps.weight
@@ -84,7 +91,7 @@ class STF3DCNN(nn.Module):
     features, layers : int
         Features of hidden layers, and how many convolutions there are between the first and the last.
     seed : int
-        Of the weights (He-uniform, biases zero).
+        Of the weights (He-uniform, those of neighbouring dates and biases zero).
 
     Examples
     --------
@@ -107,8 +114,11 @@ class STF3DCNN(nn.Module):
         check_pairs("stf3dcnn", bands, ratios)
         self.ratio = ratios[-1]
         widths = [1, *[features] * (layers + 1), 1]
-        self.layers = nn.ModuleList(SeriesConv(inputs, outputs) for inputs, outputs in pairwise(widths))
+        chain = [SeriesConv(inputs, outputs) for inputs, outputs in pairwise(widths)]
+        self.layers = nn.ModuleList(chain)
         he_uniform(self, seed)
+        for layer in chain:
+            layer.part()
 
     def forward(self, *images: Tensor) -> Tensor:
         """The fine image (N, band, y, x) of the last coarse one's date."""
