@@ -11,7 +11,7 @@ In the principal components of ``S`` this is one system on the grid of ``hs`` fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from xrs.kernels.types import Bool, Float32, Float64
 from xrs.methods._linear import combine
 from xrs.methods._solver import conjugate_gradients
 from xrs.methods.base import Method, Param, Pass, Reference, State, Tile
+from xrs.methods.hsms._blocks import blocks, place_of
 from xrs.methods.hsms._common import PSF, Psf, taps_of
 from xrs.methods.hsms._prior import learn_prior, neighbour_differences
 from xrs.methods.hsms._sample import Sample, draw, merge_samples
@@ -82,15 +83,13 @@ def _apply(tile: Tile, state: State, *, psf: Psf, **_: Any) -> Float32:
     left = combine(state["basis"].T, tile["hs"] - decimate(mean, taps_of(psf, "hs"), ratio))
     if seen is not None:
         left *= seen
-    reach = tile.halo - _MARGIN
-    height, width = (n // ratio for n in out.shape[1:])
-    for rows, columns in _blocks(height, width):
-        window = np.s_[..., *(slice(s.start + reach, s.stop + tile.halo + _MARGIN) for s in (rows, columns))]
-        part = np.ascontiguousarray(left[window])
+    inner = _MARGIN * ratio
+    for block in blocks(out.shape[1] // ratio, out.shape[2] // ratio, _BLOCK):
+        window = place_of(block, 1, margin=_MARGIN, halo=tile.halo)
+        part = np.ascontiguousarray(left[:, *window])
         found = _correction(part, None if seen is None else seen[window], _spread(psf), ratio, state)
-        inner = _MARGIN * ratio
-        found = np.ascontiguousarray(found[:, inner : found.shape[1] - inner, inner : found.shape[2] - inner])
-        out[:, *(slice(s.start * ratio, s.stop * ratio) for s in (rows, columns))] += combine(state["basis"], found)
+        core = np.ascontiguousarray(found[:, inner : found.shape[1] - inner, inner : found.shape[2] - inner])
+        out[:, *place_of(block, ratio)] += combine(state["basis"], core)
     return out
 
 
@@ -98,15 +97,17 @@ def _correction(left: Float32, seen: Bool | None, taps: Float64, ratio: int, sta
     """``S H' (H S H' + v)⁻¹ left`` in components (component, y, x), on the fine grid."""
     variances = state["variances"].astype(np.float32)[:, None, None]
     noise = np.float32(state["noise"])
-    mask = np.float32(1.0) if seen is None else seen.astype(np.float32)
+    mask = np.ones(left.shape[1:], np.float32) if seen is None else seen.astype(np.float32)
 
     def normal(v: Float32) -> Float32:
-        spread = decimate(decimate_adjoint(mask * v, taps, ratio), taps, ratio)
+        fine = decimate_adjoint(np.asarray(mask * v, np.float32), taps, ratio)
+        spread = decimate(fine, taps, ratio)
         return np.asarray(mask * variances * spread + noise * v, np.float32)
 
     scale = 1.0 / (variances * np.float32(np.square(taps).sum() ** 2) + noise)
     solved = conjugate_gradients(normal, left, lambda v: scale * v, _TOLERANCE, _ITERATIONS)
-    return np.asarray(variances * decimate_adjoint(mask * solved, taps, ratio), np.float32)
+    masked = np.asarray(mask * solved, np.float32)
+    return np.asarray(variances * decimate_adjoint(masked, taps, ratio), np.float32)
 
 
 def _spread(psf: Psf) -> Float64:
@@ -120,15 +121,9 @@ def _seen(tile: Tile, psf: Psf) -> Bool | None:
     seen = None if hs is None else np.asarray(hs.all(axis=0))
     if ms is None:
         return seen
-    share = decimate(ms.all(axis=0, keepdims=True).astype(np.float32), _spread(psf), tile.factors["ms"])
+    share = decimate(np.asarray(ms.all(axis=0, keepdims=True), np.float32), _spread(psf), tile.factors["ms"])
     whole = np.asarray(share[0] > 0.999)
     return whole if seen is None else whole & seen
-
-
-def _blocks(height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    for i in range(0, height, _BLOCK):
-        for j in range(0, width, _BLOCK):
-            yield slice(i, min(i + _BLOCK, height)), slice(j, min(j + _BLOCK, width))
 
 
 def _halo(factors: Mapping[str, int], *, psf: Psf, **_: Any) -> int:
@@ -157,7 +152,7 @@ METHOD = Method(
         Param(
             "context",
             True,
-            "whether the neighbours of a pixel of ms may tell of its spectrum, where cross-validation finds that they do",
+            "whether neighbours in ms may tell of a pixel's spectrum, where cross-validation finds that they do",
             "True or False",
             lambda value: isinstance(value, bool),
         ),
@@ -169,10 +164,10 @@ METHOD = Method(
     block=_BLOCK,
     needs=("hs", "ms"),
     differs=(
-        "Classes are those of a mixture of normal distributions of whole pixels, not of mixed endmembers. The covariance "
-        "that they leave is one for all; the noise of hs is the mean variance outside of the components. The regression "
-        "on neighbours is none of the paper's: where ms lies off hs it finds so, and the result then lies as hs does. "
-        "Solved in blocks of 32 pixels of hs with a margin of 6; all bands of hs share the mean point spread in the "
-        "correction."
+        "Classes are those of a mixture of normal distributions of whole pixels, not of mixed endmembers. The "
+        "covariance that they leave is one for all; the noise of hs is the mean variance outside of the components. "
+        "The regression on neighbours is none of the paper's: where ms lies off hs it finds so, and the result then "
+        "lies as hs does. Solved in blocks of 32 pixels of hs with a margin of 6; all bands of hs share the mean point "
+        "spread in the correction."
     ),
 )
