@@ -8,8 +8,8 @@ sensor saw the scene, with weights ``w_d`` by their distance in time that sum to
     spectral   c   = sum_d w_d f(M_d, principal components of the hyperspectral sensor, the day of the year)
     joint      Z   = g(s, t, c)
 
-with the fine bands ``M_d``, the wide sensor ``W_d`` on their dates and ``W`` on the target date, both brought to the fine
-grid. The fine band is the mean of those of ``M_d``. Each branch has a task of its own, read from its features: the
+with the fine bands ``M_d``, the wide sensor ``W_d`` on their dates and ``W`` on the target date, both brought to the
+fine grid. The fine band is the mean of those of ``M_d``. Each branch has a task of its own, read from its features: the
 spatial one the components on the target date from the wide sensor, the temporal one the fine bands on the target date,
 the spectral one the components on the dates ``d``. Blocks are ``y = x + sum_i T_i(x)`` with a kernel size for each T_i.
 
@@ -158,6 +158,14 @@ class LtsMtl(nn.Module):
     fine_mean: Tensor
     fine_basis: Tensor
     ridge: Tensor
+    fine_centre: Tensor
+    fine_spread: Tensor
+    wide_centre: Tensor
+    wide_spread: Tensor
+    change_centre: Tensor
+    change_spread: Tensor
+    spectra_centre: Tensor
+    spectra_spread: Tensor
 
     def __init__(
         self,
@@ -193,7 +201,7 @@ class LtsMtl(nn.Module):
         he_uniform(self, seed)
         with torch.no_grad():
             for head in self.heads.values():
-                head.weight.mul_(0.01)
+                head.get_parameter("weight").mul_(0.01)
         self._remember(fine, wide, spectrum, components)
 
     def _remember(self, fine: int, wide: int, spectrum: int, components: int) -> None:
@@ -219,11 +227,9 @@ class LtsMtl(nn.Module):
         weights = evidence.weights[:, :, None]
 
         def pooled(image: Tensor) -> Tensor:
-            return (image.unflatten(0, (batch, dates)) * weights).sum(dim=1)
+            return (image.reshape(batch, dates, *image.shape[1:]) * weights).sum(dim=1)
 
-        fine, change = (
-            image.flatten(0, 1) for image in (evidence.fine, evidence.wide[:, None] - evidence.wide_then)
-        )
+        fine, change = (image.flatten(0, 1) for image in (evidence.fine, evidence.wide[:, None] - evidence.wide_then))
         scaled = self._scaled("fine", fine)
         known, of_spectra = self.of_dates(fine, evidence.spectra.flatten(0, 1), evidence.days[:, 1:].flatten())
         both = torch.cat([codes[:, 1:], codes[:, :1].expand(-1, dates, -1)], dim=-1).flatten(0, 1)
@@ -235,7 +241,7 @@ class LtsMtl(nn.Module):
         temporal = moved + self.fine_spread.mean() * self.heads["temporal"](of_time)
         kept = [of_space, self._dropped(of_time), self._dropped(pooled(of_spectra))]
         joint = spatial + self._spectral_scale() * self.heads["joint"](self.joint(torch.cat(kept, dim=1)))
-        return Estimates(spatial, temporal, known.unflatten(0, (batch, dates)), joint)
+        return Estimates(spatial, temporal, known.reshape(evidence.spectra.shape), joint)
 
     def of_dates(self, fine: Tensor, spectra: Tensor, days: Tensor) -> tuple[Tensor, Tensor]:
         """The spectral branch alone: components (N, k, y, x) on dates of the fine sensor, and its features."""

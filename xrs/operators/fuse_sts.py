@@ -35,7 +35,7 @@ from xrs.operators.fuse_hsms import fuse_hsms
 from xrs.operators.fuse_spatiotemporal import fuse_spatiotemporal
 from xrs.sensors import Sensor, psf_of
 
-__all__ = ["Sensors", "StsCase", "fuse_sts", "like_bands"]
+__all__ = ["Sensors", "StsCase", "first_stage", "fuse_sts", "like_bands", "stages_of"]
 
 Cube = xr.DataArray | xr.Dataset
 
@@ -73,8 +73,10 @@ def fuse_sts(
         chosen = {"tolerance": tolerance, "pairs": pairs, "outside": outside, "target_times": target_times}
         result = _joint(StsCase.of(cubes, sensors, psf), get_method(method, "sts"), params, **chosen)
     else:
-        chosen = {"pairs": pairs, "outside": outside, "target_times": target_times}
-        result = _two_stages(cubes, tuple(method), sensors, psf, params, tolerance, chosen)
+        temporal, spectral = stages_of(method, params)
+        keyed, like = first_stage(cubes, spectral, sensors, psf, tolerance, params.get("spectral", {}))
+        chosen = {"tolerance": tolerance, "pairs": pairs, "outside": outside, "target_times": target_times}
+        result = fuse_spatiotemporal(keyed, like, temporal, **chosen, **params.get("temporal", {}))
     return to_dataset(result) if isinstance(hyperspectral, xr.Dataset) else result
 
 
@@ -98,16 +100,23 @@ def like_bands(cube: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
     return assign_bands(taken, band_keys(like), wavelength=ours.tolist())
 
 
-def _two_stages(
-    cubes: Mapping[str, xr.DataArray],
-    methods: tuple[str | Method, ...],
-    sensors: Sensors,
-    psf: Any,
-    params: Mapping[str, Any],
-    tolerance: Any,
-    chosen: Mapping[str, Any],
-) -> xr.DataArray:
-    """First the bands of ``hs`` on the grid of ``ms``, on the dates of both; then these on the dates of ``wide``."""
+def first_stage(
+    cubes: Mapping[str, xr.DataArray], spectral: str | Method, sensors: Sensors, psf: Any, tolerance: Any, params: Any
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """The bands of ``hs`` on the grid of ``ms``, on the dates of both; and of ``wide`` the bands nearest to them."""
+    hs, ms = _shared_dates(cubes["hs"], cubes["ms"], tolerance)
+    keyed = fuse_hsms(hs, ms, spectral, hs_sensor=sensors.hs, ms_sensor=sensors.ms, psf=psf, **params)
+    return keyed, like_bands(cubes["wide"], keyed)
+
+
+def stages_of(methods: Sequence[str | Method], params: Mapping[str, Any]) -> tuple[str | Method, str | Method]:
+    """The two methods of two stages.
+
+    Raises
+    ------
+    ParameterError
+        If they are not two, or have parameters that are of neither.
+    """
     if len(methods) != 2:
         raise ParameterError(f"{len(methods)} methods", "a spatio-temporal one and one of family 'hsms', in this order")
     unknown = sorted(set(params) - {"temporal", "spectral"})
@@ -115,14 +124,7 @@ def _two_stages(
         raise ParameterError(
             f"a parameter {unknown[0]!r} for two methods", "temporal={...} and spectral={...}, mappings of parameters"
         )
-    temporal, spectral = methods
-    hs, ms = _shared_dates(cubes["hs"], cubes["ms"], tolerance)
-    keyed = fuse_hsms(
-        hs, ms, spectral, hs_sensor=sensors.hs, ms_sensor=sensors.ms, psf=psf, **params.get("spectral", {})
-    )
-    wide = like_bands(cubes["wide"], keyed)
-    options = dict(params.get("temporal", {}))
-    return fuse_spatiotemporal(keyed, wide, temporal, tolerance=tolerance, **chosen, **options)
+    return methods[0], methods[1]
 
 
 def _shared_dates(hs: xr.DataArray, ms: xr.DataArray, tolerance: Any) -> tuple[xr.DataArray, xr.DataArray]:
@@ -153,6 +155,7 @@ class StsCase:
 
     @classmethod
     def of(cls, cubes: Mapping[str, xr.DataArray], sensors: Sensors, psf: Any) -> StsCase:
+        """Crop cubes ``hs``, ``ms`` and ``wide``, and resolve point spreads and responses."""
         ratios, windows = _nested({role: geobox_of(cube) for role, cube in cubes.items()})
         cropped = {role: cube.isel(windows[role]) for role, cube in cubes.items()}
         unit = math.lcm(*ratios.values())

@@ -1,4 +1,4 @@
-"""Long-time-series spatio-temporal-spectral fusion: the network trained on the cubes it is to fuse, and comparisons."""
+"""Long-time-series spatio-temporal-spectral fusion: the network trained on the cubes it is to fuse."""
 
 from __future__ import annotations
 
@@ -8,22 +8,160 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xrs.cube import band_keys, check_time, package_version, to_array, wavelengths
+from xrs.cube import band_keys, check_time, package_version, to_array, to_dataset, wavelengths
 from xrs.errors import ParameterError
 from xrs.learning.checks import check_whole
-from xrs.methods import Method
+from xrs.methods import Method, get_method
 from xrs.models import Card, ImageSpec, Model
 from xrs.nets import get_network
 from xrs.nets.lts_mtl import LtsMtl
-from xrs.operators import fuse_sts as operator
 from xrs.operators._fusion import check_floats
-from xrs.operators.fuse_sts import Sensors, StsCase
+from xrs.operators.fuse_spatiotemporal import fuse_spatiotemporal
+from xrs.operators.fuse_sts import Sensors, StsCase, first_stage, stages_of
+from xrs.operators.fuse_sts import fuse_sts as fused
+from xrs.training.pairs import train_pairs
 from xrs.training.sts_examples import examples_of, key_dates, known_of, read_windows
 from xrs.training.sts_fit import Steps, begin, fit
 
 __all__ = ["fuse_sts", "train_sts"]
 
 Cube = xr.DataArray | xr.Dataset
+
+
+def fuse_sts(
+    hyperspectral: Cube,
+    multispectral: Cube,
+    wide: Cube,
+    method: str | Method | Sequence[str | Method] = "lts_mtl",
+    *,
+    target_times: Any = None,
+    tolerance: Any = "1D",
+    pairs: int = 2,
+    outside: str = "error",
+    sensors: Sensors | None = None,
+    psf: Any = "mtf",
+    **params: Any,
+) -> Cube:
+    """Fine pixels, many bands and many dates at once, from three sensors that have one of them each.
+
+    Parameters
+    ----------
+    hyperspectral : xarray.DataArray or xarray.Dataset, (time, band, y, x)
+        Many bands, coarse pixels, few dates; floating point, NaN where nothing was seen.
+    multispectral : xarray.DataArray or xarray.Dataset, (time, band, y, x)
+        Fine pixels on few dates, of which some at least are those of ``hyperspectral``; on a grid that nests in that of
+        ``hyperspectral``.
+    wide : xarray.DataArray or xarray.Dataset, (time, band, y, x)
+        The sensor that sees many dates, those of the other two among them; on the grid of ``multispectral`` or one that
+        it nests in. The ratios of the two coarse grids need not divide each other.
+    method : str, Method or sequence of two
+        One of ``xrs.list_methods("sts")``; or a method of family ``"spatiotemporal"`` and one of family ``"hsms"``,
+        ``("estarfm", "cnmf")``: first the second one brings ``hyperspectral`` to the fine grid, then the first one to
+        the dates of ``wide``, each band by the one of ``wide`` nearest in wavelength.
+    target_times : array_like, optional
+        Dates to predict; those of ``wide`` if not given.
+    tolerance : timedelta or str
+        How far apart dates of two sensors may be that count as one.
+    pairs : int
+        Dates of ``hyperspectral`` and ``multispectral`` that each date is predicted from: the nearest on both sides,
+        then the nearest.
+    outside : {"error", "nearest"}
+        What to do with a date before the first or after the last of those.
+    sensors : Sensors, optional
+        The instruments, see :class:`xrs.operators.fuse_sts.Sensors`: point spread and spectral response.
+    psf : {"mtf", "box", "gaussian"} or array
+        See :func:`xrs.fuse_hsms`.
+    **params
+        Parameters of the method. For a network either ``model``, or parameters of its training, by default that of
+        :func:`train_sts`. For two methods mappings of parameters ``temporal`` and ``spectral``; a network among them
+        that has no ``model`` in its mapping is trained if it is the temporal one (:func:`train_pairs`, whose
+        parameters the mapping may then hold).
+
+    Returns
+    -------
+    xarray.DataArray or xarray.Dataset
+        As ``hyperspectral``: its bands in float32 on the grid of ``multispectral`` and the dates asked for; lazy if any
+        input is, but for training, which reads some windows of the cubes at once. What is NaN where is the method's
+        affair: ``lts_mtl`` fills gaps of ``wide`` from the dates around, and leaves NaN where none of these were seen.
+
+    Raises
+    ------
+    TimeAxisError
+        If no date is common to the sensors, or one to predict lies outside of them.
+    GridMismatchError
+        If the grids do not nest, or share no area.
+    BandNotFoundError
+        If two sensors have no wavelength in common, or two methods meet bands without wavelengths.
+    RadiometryError
+        If a cube holds integers.
+    ModelCardError
+        If a model does not fit.
+    ParameterError, MethodNotFoundError
+        For a bad parameter or an unknown method.
+
+    References
+    ----------
+    Peng, Li, Zhou and Li 2024, A long-time-series spatio-temporal-spectral fusion method via multi-task learning,
+    10.5194/isprs-archives-XLVIII-1-2024-567-2024
+
+    Examples
+    --------
+    >>> import xrs
+    >>> times = ["2023-04-10", "2023-05-10", "2023-06-10"]
+    >>> scene = xrs.scenes.landscape((48, 48), times=times, wavelengths=range(450, 900, 25)).compute()
+    >>> keyed = scene.isel(time=[0, 2])
+    >>> ms, hs = keyed.isel(band=[1, 4, 8, 14]), xrs.degrade(keyed, 3)
+    >>> wide = xrs.degrade(scene.isel(band=[1, 4, 8, 14]), 2)
+    >>> fused = fuse_sts(hs, ms, wide, steps=2, features=4, blocks=1)
+    >>> dict(fused.sizes)
+    {'time': 3, 'band': 18, 'y': 48, 'x': 48}
+    """
+    sensors = Sensors() if sensors is None else sensors
+    chosen: dict[str, Any] = {"target_times": target_times, "tolerance": tolerance, "pairs": pairs, "outside": outside}
+    if not isinstance(method, str | Method):
+        return _two_stages((hyperspectral, multispectral, wide), method, sensors, psf, params, chosen)
+    record = get_method(method, "sts")
+    if record.needs_model and params.get("model") is None:
+        own = {p.name for p in record.params}
+        training = {name: value for name, value in params.items() if name not in own}
+        params = {name: value for name, value in params.items() if name in own}
+        how: dict[str, Any] = {"psf": psf, "tolerance": tolerance, "pairs": pairs, **training}
+        device = params.get("device", "auto")
+        params["model"] = train_sts(
+            hyperspectral, multispectral, wide, network=record.name, sensors=sensors, device=device, **how
+        )
+    return fused(hyperspectral, multispectral, wide, record, sensors=sensors, psf=psf, **chosen, **params)
+
+
+def _two_stages(
+    given: tuple[Cube, Cube, Cube],
+    methods: Sequence[str | Method],
+    sensors: Sensors,
+    psf: Any,
+    params: dict[str, Any],
+    chosen: dict[str, Any],
+) -> Cube:
+    """Two methods in a row; a temporal one that needs a model is trained on what the other one made."""
+    temporal, spectral = stages_of(methods, params)
+    record = get_method(temporal, "spatiotemporal")
+    options = dict(params.get("temporal", {}))
+    if not record.needs_model or options.get("model") is not None:
+        hs, ms, wide = given
+        return fused(hs, ms, wide, methods, sensors=sensors, psf=psf, **chosen, **params)
+    cubes = dict(zip(("hs", "ms", "wide"), map(to_array, given), strict=True))
+    for role, cube in cubes.items():
+        check_floats(role, cube)
+        check_time(cube)
+    tolerance = chosen["tolerance"]
+    keyed, like = first_stage(cubes, spectral, sensors, psf, tolerance, params.get("spectral", {}))
+    # Drawn from many times over: the first stage is made once.
+    keyed = keyed.persist()
+    own = {p.name for p in record.params}
+    training = {name: value for name, value in options.items() if name not in own}
+    options = {name: value for name, value in options.items() if name in own}
+    options["model"] = train_pairs(keyed, like, network=record.name, tolerance=tolerance, **training)
+    result = fuse_spatiotemporal(keyed, like, record, **chosen, **options)
+    return to_dataset(result) if isinstance(given[0], xr.Dataset) else result
 
 
 def train_sts(
@@ -48,7 +186,68 @@ def train_sts(
     licence: str = "",
     **config: Any,
 ) -> Model:
-    """TODO"""
+    """The network of :func:`fuse_sts`, trained on the three cubes without ground truth.
+
+    1. Windows of the scene are read on the key dates, those on which all three sensors saw it.
+    2. Principal components of the hyperspectral bands, and linear regressions between the sensors, are measured.
+    3. Each key date is predicted from the other key dates and its wide image, as dates between them will be. The joint
+       estimate and the spatial branch's are held against what the spectral branch makes of the date's own fine and
+       hyperspectral images, the temporal branch's against the fine image, and the spectral branch's, seen through the
+       point spread, against the hyperspectral images.
+
+    With a single key date it is predicted from itself. How dates are left out, first guesses by local regression
+    (:mod:`xrs.methods.sts._local`), and all that the paper does not tell are ours.
+
+    Parameters
+    ----------
+    hyperspectral, multispectral, wide : xarray.DataArray or xarray.Dataset
+        As of :func:`fuse_sts`, with band keys.
+    network : str
+        One for task ``"sts"``.
+    sensors, psf, tolerance, pairs
+        As of :func:`fuse_sts`: the model serves the same number of pairs best.
+    components : int
+        Principal components at most; fewer if these hold 99.9 % of the variance.
+    windows : int
+        Parts of the scene that are read; one that is no larger than a window is read once.
+    window_size : int
+        Their side in fine pixels.
+    steps : int
+        Of training.
+    train_batch : int
+        Patches of one step.
+    patch_size : int
+        Their side in fine pixels.
+    lr : float
+        Learning rate at first; it falls as a cosine.
+    device, seed, licence
+        As of :func:`xrs.train`.
+    **config
+        Parameters of the network, ``kernels=(1, 3)`` for instance.
+
+    Returns
+    -------
+    Model
+        Its card tells key dates, loss curve and the tasks' learned c (``training``).
+
+    Raises
+    ------
+    TimeAxisError
+        If no date is common to all three.
+    GridMismatchError, BandNotFoundError, LayoutError, RadiometryError, ParameterError
+        As :func:`fuse_sts`, and for a scene too small or too cloudy to learn from.
+
+    Examples
+    --------
+    >>> import xrs
+    >>> scene = xrs.scenes.landscape(
+    ...     (48, 48), times=["2023-04-10", "2023-06-10"], wavelengths=range(450, 900, 25)
+    ... ).compute()
+    >>> ms, wide = scene.isel(band=[1, 4, 8, 14]), xrs.degrade(scene.isel(band=[1, 4, 8, 14]), 2)
+    >>> model = train_sts(xrs.degrade(scene, 3), ms, wide, steps=2, features=4, blocks=1)
+    >>> model.card.task, model.card.training["dates"]
+    ('sts', ['2023-04-10', '2023-06-10'])
+    """
     cubes = {"hs": to_array(hyperspectral), "ms": to_array(multispectral), "wide": to_array(wide)}
     for role, cube in cubes.items():
         check_floats(role, cube)
@@ -57,8 +256,7 @@ def train_sts(
     check_whole("pairs", pairs, 1)
     case = StsCase.of(cubes, Sensors() if sensors is None else sensors, psf)
     dates = key_dates(case, tolerance)
-    unit = max(case.factors.values())
-    fine_of = {role: unit and case.factors["ms"] // case.factors[role] for role in ("hs", "wide")}
+    fine_of = {role: case.factors["ms"] // case.factors[role] for role in ("hs", "wide")}
     how = Steps(steps, train_batch, max(patch_size // fine_of["hs"], 3), lr, seed, device)
     read = read_windows(case, dates, count=windows, side=max(window_size // case.factors["ms"], 1), seed=seed)
     known = known_of(read, case, components)
@@ -66,9 +264,9 @@ def train_sts(
     specs = tuple(_spec(case.cubes[role]) for role in ("ms", "wide", "hs"))
     config = dict(config) | {"components": known.basis.shape[1]}
     bands = tuple(len(spec.bands) for spec in specs)
-    module: Any = get_network(network).build(bands, (1, 1, 1), seed=seed, **config)
+    module = _fresh(network, bands, seed, config)
     begin(module, examples, known)
-    taps = np.broadcast_to(case.psf["hs"].mean(axis=0), (known.basis.shape[1], case.psf["hs"].shape[1]))
+    taps = np.tile(case.psf["hs"].mean(axis=0), (known.basis.shape[1], 1))
     curve, weights = fit(module, examples, taps, fine_of["hs"], how)
     card = Card(
         network=network,
@@ -94,6 +292,14 @@ def train_sts(
         created_by=f"xrs {package_version()}",
     )
     return Model.from_module(module, card)
+
+
+def _fresh(network: str, bands: tuple[int, ...], seed: int, config: Mapping[str, Any]) -> LtsMtl:
+    record = get_network(network)
+    module = record.build(bands, (1, 1, 1), seed=seed, **config) if "sts" in record.tasks else None
+    if not isinstance(module, LtsMtl):
+        raise ParameterError(f"the network {network!r}", "one for task 'sts'", "xrs.nets.list_networks()")
+    return module
 
 
 def _spec(cube: xr.DataArray) -> ImageSpec:

@@ -9,7 +9,6 @@ import dask
 import numpy as np
 import pandas as pd
 import torch
-import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -50,7 +49,9 @@ class KeyDates:
         if not rest.size:
             return (date,)
         count = min(pairs, rest.size)
-        return tuple(int(rest[k]) for k in choose_pairs(self.days[date], self.days[rest], count, count, outside="nearest"))
+        return tuple(
+            int(rest[k]) for k in choose_pairs(self.days[date], self.days[rest], count, count, outside="nearest")
+        )
 
 
 def key_dates(case: StsCase, tolerance: object) -> KeyDates:
@@ -94,18 +95,14 @@ def read_windows(case: StsCase, dates: KeyDates, *, count: int, side: int, seed:
     squares = {d: case.cubes["ms"].sizes[d] // unit for d in ("y", "x")}
     sides = {d: min(side, n) for d, n in squares.items()}
     rng = np.random.default_rng([seed, 7])
-    places = {
-        tuple(int(rng.integers(squares[d] - sides[d] + 1)) for d in ("y", "x")) for _ in range(max(count, 1))
-    }
+    places = {tuple(int(rng.integers(squares[d] - sides[d] + 1)) for d in ("y", "x")) for _ in range(max(count, 1))}
     chosen = {role: getattr(dates, role) for role in ("hs", "ms", "wide")}
     parts = []
     for corner in sorted(places):
         for role, which in chosen.items():
             factor = case.factors[role]
-            area = {
-                d: slice(at * factor, (at + sides[d]) * factor) for d, at in zip(("y", "x"), corner, strict=True)
-            }
-            parts.append(with_all_dims(case.cubes[role]).variable.isel(time=which, **area).data)
+            area = {d: slice(at * factor, (at + sides[d]) * factor) for d, at in zip(("y", "x"), corner, strict=True)}
+            parts.append(with_all_dims(case.cubes[role]).variable.isel({"time": which, **area}).data)
     found = [np.ascontiguousarray(a, np.float32) for a in dask.compute(*parts)]
     return [Window(*found[n : n + 3]) for n in range(0, len(found), 3)]
 
@@ -270,9 +267,7 @@ def cropped(example: Example, rows: slice, columns: slice, factor: int) -> Mappi
     """Part of an example; rows and columns in pixels of the hyperspectral sensor, ``factor`` fine ones each."""
     y, x = (slice(s.start * factor, s.stop * factor) for s in (rows, columns))
     e = example.evidence
-    of_evidence = {
-        name: getattr(e, name)[0, ..., y, x] for name in ("wide", "fine", "wide_then", "spectra", "weights")
-    }
+    of_evidence = {name: getattr(e, name)[0, ..., y, x] for name in ("wide", "fine", "wide_then", "spectra", "weights")}
     return of_evidence | {
         "days": e.days[0],
         "own_fine": example.fine[..., y, x],

@@ -14,9 +14,9 @@ from xrs.errors import ParameterError
 from xrs.kernels.types import Float64
 from xrs.learning.checks import check_real, check_whole
 from xrs.learning.devices import make_runner
+from xrs.methods.sts._evidence import Known
 from xrs.nets.lts_mtl import TASKS, Evidence, LtsMtl, TaskWeights
 from xrs.sensors.torch_forward import decimate
-from xrs.methods.sts._evidence import Known
 from xrs.training.sts_examples import Example, cropped, linear
 
 __all__ = ["Steps", "begin", "fit"]
@@ -74,7 +74,9 @@ def begin(network: LtsMtl, examples: Sequence[Example], known: Known) -> None:
     _set(network.fine_of_wide, *linear(wide, fine))
 
 
-def fit(network: LtsMtl, examples: Sequence[Example], taps: Float64, ratio: int, how: Steps) -> tuple[list[float], dict[str, float]]:
+def fit(
+    network: LtsMtl, examples: Sequence[Example], taps: Float64, ratio: int, how: Steps
+) -> tuple[list[float], dict[str, float]]:
     """Train in place; returns the loss curve and the tasks' weights."""
     runner = make_runner(how.device, "float32")
     device = runner.device
@@ -98,7 +100,7 @@ def fit(network: LtsMtl, examples: Sequence[Example], taps: Float64, ratio: int,
             losses = _losses(network, batch, spread, ratio)
             total = weighing(losses)
             optimizer.zero_grad()
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
@@ -118,10 +120,9 @@ def _losses(network: LtsMtl, batch: dict[str, Tensor], taps: Tensor, ratio: int)
         target, _ = network.of_dates(batch["own_fine"], batch["own_spectra"], batch["days"][:, 0])
     seen = batch["seen"]
     of_spectra, of_fine = network.spectra_spread.mean(), network.fine_spread.mean()
-    known = found.spectral.flatten(0, 1)
     inner = torch.zeros_like(batch["hs_seen"])
     inner[..., _RIM:-_RIM, _RIM:-_RIM] = True
-    coarse = decimate(known, taps, ratio).unflatten(0, found.spectral.shape[:2])
+    coarse = decimate(found.spectral.flatten(0, 1), taps, ratio).reshape(batch["hs"].shape)
     return [
         _mean((found.spatial - target) / of_spectra, seen),
         _mean((found.temporal - batch["own_fine"]) / of_fine, seen),

@@ -150,9 +150,7 @@ def _sharpened(
             continue
         guide = np.ascontiguousarray(guides[pattern].reshape(-1, *guides.shape[-2:]))
         counted = there & _coarser(seen[pattern].all(axis=0), ratio)
-        found = local_fit(
-            guide, image, counted, psf["wide"], ratio, window=_WINDOW["wide"], ridge=ridge
-        )
+        found = local_fit(guide, image, counted, psf["wide"], ratio, window=_WINDOW["wide"], ridge=ridge)
         found = with_residual(found, image, there, psf["wide"], ratio, times=_TIMES["wide"], share=_SHARE["wide"])
         where = (seen == pattern[:, None, None]).all(axis=0)
         out[:, where] = found[:, where]
@@ -170,7 +168,7 @@ def _first_spectra(
 ) -> Float32:
     """Components on the fine sensor's dates: regressed on its bands, and with what the hyperspectral one shows more."""
     ratio = tile.factors["ms"] // tile.factors["hs"]
-    taps = np.broadcast_to(psf["hs"].mean(axis=0), (known.basis.shape[1], psf["hs"].shape[1]))
+    taps = np.tile(psf["hs"].mean(axis=0), (known.basis.shape[1], 1))
     there = _seen(tile, "hs")
     out = np.empty((len(fine), known.basis.shape[1], *fine.shape[-2:]), np.float32)
     for date, day in enumerate(tile.days["ms"]):
@@ -180,9 +178,7 @@ def _first_spectra(
             target = known.components(hs[partner])
             counted = there[partner] & _coarser(seen[date], ratio)
             left = target - decimate(guess, taps, ratio)
-            guess = guess + local_fit(
-                guides[date], left, counted, taps, ratio, window=_WINDOW["hs"], ridge=known.ridge
-            )
+            guess = guess + local_fit(guides[date], left, counted, taps, ratio, window=_WINDOW["hs"], ridge=known.ridge)
             guess = with_residual(guess, target, counted, taps, ratio, times=_TIMES["hs"], share=_SHARE["hs"])
         out[date] = guess
     return out

@@ -42,9 +42,7 @@ class _Bound:
         return Tile(arrays, valid, tile.factors, tile.halo, tile.origin, tile.days)
 
 
-def _apply(
-    tile: Tile, _: State, *, model: _Bound, psf: Mapping[str, Float64], device: str, **_params: Any
-) -> Float32:
+def _apply(tile: Tile, _: State, *, model: _Bound, psf: Mapping[str, Float64], device: str, **_params: Any) -> Float32:
     """All targets (target, band, y, x): the joint estimate; on a date of the fine sensor the spectral branch's."""
     from xrs.models.engine import pick_device
 
