@@ -31,6 +31,9 @@ SCHEDULERS = ("threads", "distributed")
 
 BANDS, CHUNK = 4, 512
 
+#: Dates of the fine cube that starfm predicts from, and pixels of it along a coarse one.
+PAIRS, COARSE_RATIO = 5, 8
+
 
 @dataclass(frozen=True)
 class Case:
@@ -39,7 +42,7 @@ class Case:
     Attributes
     ----------
     verb : str
-        A pansharpening method or network, or ``whittaker``.
+        A pansharpening method or network, ``whittaker``, or ``starfm``.
     rows, columns, dates : int
         Of the finest grid.
     chunk : int
@@ -90,6 +93,7 @@ def cases(quick: bool) -> Iterator[tuple[str, str, Case, Case]]:
     if not quick:
         yield "smooth whittaker", "space", *(Case("whittaker", 2048, n * 2048, 48, chunk) for n in (1, 10))
         yield "smooth whittaker", "time", *(Case("whittaker", 2048, 2048, n, chunk) for n in (48, 480))
+        yield "fuse starfm", "time", *(Case("starfm", 1024, 1024, n, chunk) for n in (32, 320))
 
 
 def size_of(case: Case) -> float:
@@ -111,6 +115,11 @@ def write_sources(case: Case) -> None:
     shape = (case.dates, 1, case.rows, case.columns)
     if case.verb == "whittaker":
         _write(folder / "series", shape, (8, 1, chunk, chunk), 10.0)
+        return
+    if case.verb == "starfm":
+        _write(folder / "fine", (PAIRS, 1, case.rows, case.columns), (1, 1, chunk, chunk), 10.0)
+        size, part = (case.rows // COARSE_RATIO, case.columns // COARSE_RATIO), chunk // COARSE_RATIO
+        _write(folder / "coarse", (case.dates, 1, *size), (8, 1, part, part), 10.0 * COARSE_RATIO)
         return
     _write(folder / "pan", shape, (1, 1, chunk, chunk), 10.0 / RATIO)
     coarse = (case.dates, BANDS, case.rows // RATIO, case.columns // RATIO)
@@ -148,12 +157,16 @@ def _write_result(case: Case, client: Any) -> None:
 def result_of(case: Case) -> xr.DataArray:
     """The lazy result of a job on the part of its sources it is to see."""
 
-    def source(name: str, ratio: int = 1) -> xr.DataArray:
+    def source(name: str, ratio: int = 1, dates: int = case.dates) -> xr.DataArray:
         cube = open_product(Path(case.folder) / name)["values"]
-        return cube.isel(time=slice(case.dates), y=slice(case.rows // ratio), x=slice(case.columns // ratio))
+        return cube.isel(time=slice(dates), y=slice(case.rows // ratio), x=slice(case.columns // ratio))
 
     if case.verb == "whittaker":
         return xrs.smooth(source("series"), "whittaker", lmbda=10.0)
+    if case.verb == "starfm":
+        fine, coarse = source("fine", dates=PAIRS), source("coarse", COARSE_RATIO)
+        seen = coarse["time"].values[np.linspace(0, case.dates - 1, PAIRS).astype(int)]
+        return xrs.fuse_spatiotemporal(fine.assign_coords(time=seen), coarse, "starfm", window=9)
     ms, pan = source("ms", RATIO), source("pan").isel(band=0, drop=True)
     options = {"model": _network(case.verb, ms)} if get_method(case.verb, "pansharpen").needs_model else {}
     return xrs.pansharpen(ms, pan, case.verb, **options)

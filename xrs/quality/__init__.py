@@ -1,6 +1,7 @@
 """Metrics of quality, against a reference and at full resolution."""
 
 from xrs.quality.catalogue import METRICS, Metric, list_metrics
+from xrs.quality.change import all_round
 from xrs.quality.distance import error_by_distance
 from xrs.quality.intervals import ause, coverage, ence, interval_width, sparsification
 from xrs.quality.no_reference import consistency, d_lambda, d_lambda_k, d_s, evaluate_fullres, hqnr, qnr
@@ -9,6 +10,7 @@ from xrs.quality.reference import cc, ergas, evaluate, psnr, q2n, rmse, rmse_glo
 __all__ = [
     "METRICS",
     "Metric",
+    "all_round",
     "ause",
     "cc",
     "consistency",
