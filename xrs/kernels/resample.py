@@ -16,8 +16,10 @@ from xrs.kernels.types import Float32
 
 __all__ = [
     "blend_rows",
+    "cubic",
     "decimate",
     "decimate_adjoint",
+    "lanczos",
     "phase_weights",
     "reach_of_kernel",
     "upsample",
@@ -104,18 +106,20 @@ def _bilinear(t: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum(1.0 - np.abs(t), 0.0)
 
 
-def _cubic(t: NDArray[np.float64]) -> NDArray[np.float64]:
+def cubic(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys' cubic convolution with a = -1/2 at distances ``t`` in pixels."""
     t = np.abs(t)
     near = 1.5 * t**3 - 2.5 * t**2 + 1.0
     far = -0.5 * t**3 + 2.5 * t**2 - 4.0 * t + 2.0
     return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
 
 
-def _lanczos(t: NDArray[np.float64]) -> NDArray[np.float64]:
+def lanczos(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The Lanczos kernel of three lobes at distances ``t`` in pixels."""
     return np.where(np.abs(t) < 3, np.sinc(t) * np.sinc(t / 3), 0.0)
 
 
-_KERNELS = {"nearest": (0, _nearest), "bilinear": (1, _bilinear), "cubic": (2, _cubic), "lanczos": (3, _lanczos)}
+_KERNELS = {"nearest": (0, _nearest), "bilinear": (1, _bilinear), "cubic": (2, cubic), "lanczos": (3, lanczos)}
 
 
 def _per_band(taps: NDArray[np.float64], bands: int) -> Float32:

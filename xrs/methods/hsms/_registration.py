@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from xrs.kernels import Moments, merge_moments, moments_of
-from xrs.kernels.resample import _cubic, _lanczos
+from xrs.kernels.resample import cubic, lanczos
 from xrs.kernels.types import Float32, Float64
 from xrs.methods.base import Pass, State, Tile
 from xrs.methods.hsms._common import degraded_ms, seen_coarse
@@ -122,13 +122,13 @@ def _solve(bands: list[Moments], state: State, **_: Any) -> State:
 
 def _weights(position: float) -> Float64:
     """Weights of the copies (lag,) that make an image sampled that far off each pixel."""
-    return _cubic(position - np.arange(-LAGS, LAGS + 1, dtype=np.float64))
+    return cubic(position - np.arange(-LAGS, LAGS + 1, dtype=np.float64))
 
 
 def _interpolation(position: float, count: int, margin: int) -> Float32:
     """The matrix (pixel, pixel with margin) of sampling that far off each pixel, by Lanczos' kernel of three lobes."""
     offsets = math.floor(position) + np.arange(-2, 4)
-    taps = _lanczos(np.asarray(position - offsets, np.float64))
+    taps = lanczos(np.asarray(position - offsets, np.float64))
     out = np.zeros((count, count + 2 * margin), np.float32)
     for offset, weight in zip(offsets, taps / taps.sum(), strict=True):
         pixel = np.arange(count)
