@@ -44,8 +44,9 @@ class Network:
         takes ``outputs`` besides.
     tasks : tuple of str
         ``"sharpen"``, ``"pansharpen"`` or both; ``"refine"`` improves what was fused; ``"spectral"`` makes other bands
-        of one image; ``"spatiotemporal"`` predicts a date from pairs of others. A network for pansharpening alone takes
-        exactly one panchromatic band and one coarse image.
+        of one image; ``"spatiotemporal"`` predicts a date from pairs of others; ``"sts"`` many bands and many dates
+        from three sensors, on the fine grid. A network for pansharpening alone takes exactly one panchromatic band and
+        one coarse image.
     summary : str
         One line.
     reference : Reference

@@ -59,10 +59,10 @@ def begin(network: LtsMtl, examples: Sequence[Example], known: Known) -> None:
         "basis": known.basis,
         "fine_mean": known.fine_mean,
         "fine_basis": known.fine_basis,
-        "ridge": known.ridge,
+        "ridge": [known.ridge],
     }
     for name, value in stated.items():
-        setattr(network, name, torch.as_tensor(value, dtype=torch.float32))
+        setattr(network, name, torch.as_tensor(value, dtype=torch.float32).contiguous())
     pixels = [_sampled(e) for e in examples]
     wide, fine, spectra, change = (np.concatenate([p[n] for p in pixels], axis=1) for n in range(4))
     for name, values in (("fine", fine), ("wide", wide), ("change", change), ("spectra", spectra)):

@@ -101,7 +101,7 @@ def known_of_model(model: Model) -> Known:
         fine_basis=held["fine_basis"],
         slopes=held["spectra_of_fine.weight"][:, :, 0, 0],
         offset=held["spectra_of_fine.bias"],
-        ridge=float(held["ridge"]),
+        ridge=float(held["ridge"][0]),
     )
 
 
