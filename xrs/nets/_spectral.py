@@ -30,8 +30,7 @@ class SpectralChain(nn.Module):
     features, layers, size : int
         Of the convolutions before the last.
     seed : int
-        Of the weights of single pixels (He-uniform, as if there were no others); those of neighbours and biases are
-        zero.
+        Of the weights (He-uniform, biases zero).
     """
 
     def __init__(self, bands: int, outputs: int, *, features: int, layers: int, size: int, seed: int) -> None:
@@ -41,7 +40,6 @@ class SpectralChain(nn.Module):
         self.body = nn.Sequential(*layered)
         self.tail = conv(features, outputs, 1)
         he_uniform(self, seed)
-        self._centre()
 
     def forward(self, image: Tensor) -> Tensor:
         """The other bands (N, band, y, x)."""
@@ -50,7 +48,7 @@ class SpectralChain(nn.Module):
 
     @torch.no_grad()
     def begin(self, images: Sequence[Tensor], target: Tensor, mask: Tensor) -> None:
-        """Let the first layer see bands of mean 0 and variance 1, and the last begin as the linear regression.
+        """Start on standardised bands, with neighbours that do not count and a last layer that is the regression.
 
         Parameters
         ----------
@@ -63,6 +61,7 @@ class SpectralChain(nn.Module):
         seen = mask.all(dim=1)
         if not seen.any():
             return
+        self._centre()
         self._standardise(images[0].movedim(1, -1)[seen])
         features, wanted = (layer.movedim(1, -1)[seen].double() for layer in (self.body(images[0]), target))
         centre, mean = features.mean(dim=0), wanted.mean(dim=0)
@@ -80,8 +79,8 @@ class SpectralChain(nn.Module):
         weight.div_(torch.where(spread > _CONSTANT * mean.abs(), spread, 1.0)[None, :, None, None])
         bias.sub_(weight.sum(dim=(2, 3)) @ mean)
 
-    @torch.no_grad()
     def _centre(self) -> None:
+        """Weights of neighbours zero, those of the pixel itself as large as if there were no others."""
         for layer in self.body:
             if isinstance(layer, nn.Conv2d):
                 middle = layer.kernel_size[0] // 2
