@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import shift
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
+from support import rechunked
 
 import xrs
 from xrs.errors import ParameterError
@@ -103,6 +104,22 @@ class TestPrior:
             rmse(fuse_hsms(hs, cube, method="map_smm", psf="box", context=context), truth) for context in (False, True)
         ]
         assert errors[1] < 0.7 * errors[0] if down else errors[1] == errors[0]
+
+
+@pytest.mark.parametrize("name", ["map_smm", "hysure"])
+def test_blocks_do_not_depend_on_chunks_and_leave_no_seams(name: str) -> None:
+    hs, ms, truth = pair(40, 38, taps=gaussian_taps(0.3, RATIO))
+    hs.values[3, 30:34, 10] = np.nan
+    ms.values[1, 5:9, 90:99] = np.nan
+    params = {"method": name, "psf": gaussian_taps(0.3, RATIO), **({"iterations": 20} if name == "hysure" else {})}
+    expected = fuse_hsms(hs, ms, **params)
+    for size in ((50, 70), (120, 31)):
+        lazy = fuse_hsms(rechunked(hs, 13, 40), rechunked(ms, *size), **params).compute()
+        np.testing.assert_array_equal(np.isnan(lazy), np.isnan(expected))
+        np.testing.assert_allclose(lazy, expected, rtol=0, atol=1e-5)
+    off = np.square(expected - truth).mean("band")
+    seam = off[{"y": slice(93, 99)}]
+    assert float(seam.mean()) < 2 * float(off.mean())
 
 
 class TestMapSmm:
