@@ -161,7 +161,7 @@ class TestEvery:
         (lambda f, c: (f.isel(time=[0]), c), {}, TimeAxisError, "at least 2"),
         (lambda f, c: (f, c.assign_coords(time=c.time + np.timedelta64(400, "D"))), {}, TimeAxisError, "tolerance"),
         (lambda f, c: (f, c), {"target_times": "2030-01-01"}, TimeAxisError, "no coarse image|outside"),
-        (lambda f, c: (f, c), {"pair_times": ["2024-04-02"]}, TimeAxisError, "no date"),
+        (lambda f, c: (f, c), {"pair_times": ["2024-04-08"]}, TimeAxisError, "no date"),
         (lambda f, c: (f.isel(time=[0, 1]), c), {}, TimeAxisError, "outside of the pairs"),
         (lambda f, c: (f, c.assign_coords(wavelength=c.wavelength + 900)), {}, BandNotFoundError, "overlap"),
         (lambda f, c: (f.isel(band=0), c), {}, LayoutError, "on neither"),
@@ -250,3 +250,40 @@ def test_times_of_the_result_are_those_asked_for() -> None:
     wanted = pd.DatetimeIndex(coarse.time.values[[2, 4]]) + pd.Timedelta("3h")
     out = xrs.fuse_spatiotemporal(fine, coarse, method="no_change", target_times=wanted)
     np.testing.assert_array_equal(out.time.values, wanted.values)
+
+
+def test_hours_between_the_sensors_do_not_count() -> None:
+    fine, coarse = _inputs()
+    later = fine.assign_coords(time=fine.time + np.timedelta64(10, "h"))
+    out = xrs.fuse_spatiotemporal(later, coarse, method="estarfm", pair_times=fine.time.values)
+    np.testing.assert_array_equal(out.time.values, coarse.time.values)
+
+
+def test_coordinates_are_those_of_the_fine_cube() -> None:
+    fine, coarse = _inputs()
+    rough = fine.assign_coords(x=fine.x + 1e-9 * np.sin(np.arange(fine.sizes["x"])))
+    out = xrs.fuse_spatiotemporal(rough, coarse, method="no_change")
+    assert (out - rough).sizes["x"] == fine.sizes["x"]
+    np.testing.assert_array_equal(out.x.values, rough.x.values)
+
+
+def test_sources_of_both_sensors_are_told() -> None:
+    fine, coarse = _inputs()
+    fine.attrs |= {"xrs:collections": "s2", "xrs:sources": '["a", "b"]'}
+    coarse.attrs |= {"xrs:collections": "modis, s2", "xrs:sources": '["c", "a"]'}
+    out = xrs.fuse_spatiotemporal(fine, coarse, method="no_change")
+    assert out.attrs["xrs:collections"] == "s2, modis"
+    assert out.attrs["xrs:sources"] == '["a", "b", "c"]'
+
+
+@pytest.mark.parametrize(("method", "pairs"), [("fsdaf", 2), ("estarfm", 1)])
+def test_pairs_a_method_cannot_take_are_refused(method: str, pairs: int) -> None:
+    with pytest.raises(ParameterError, match=f"pairs={pairs} for {method}"):
+        xrs.fuse_spatiotemporal(*_inputs(), method=method, pairs=pairs)
+
+
+def test_a_tree_is_refused_with_what_to_take() -> None:
+    fine, coarse = _inputs()
+    tree = xr.DataTree.from_dict({"r10m": xrs.cube.to_dataset(fine)})
+    with pytest.raises(LayoutError, match="to_dataset"):
+        xrs.fuse_spatiotemporal(tree, coarse)

@@ -65,7 +65,7 @@ def to_array(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
         raise LayoutError(
             f"found a {type(cube).__name__}",
             "an xarray.DataArray with dims (time, band, y, x) or a Dataset with a variable for each band",
-            "wrap the values in xarray.DataArray with coordinates y and x",
+            _remedy(cube),
         )
     bands = band_variables(cube)
     if not bands:
@@ -185,6 +185,13 @@ def check_time(cube: xr.DataArray | xr.Dataset, *, least: int = 1) -> None:
         raise TimeAxisError(
             f"time holds {twice} more than once", "each date once", "cube.groupby('time').mean() or drop_duplicates"
         )
+
+
+def _remedy(found: object) -> str:
+    """What to do with what is no cube."""
+    if isinstance(found, xr.DataTree):
+        return "take a group, tree['r10m'].to_dataset(), or bring all to one grid: tree.rsfuse.sharpen()"
+    return "wrap the values in xarray.DataArray with coordinates y and x"
 
 
 def _ordered(cube: xr.DataArray) -> xr.DataArray:

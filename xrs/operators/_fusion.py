@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from odc.geo.geobox import GeoBox
 
-from xrs.cube import assign_geobox, band_keys, provenance, wavelengths, with_all_dims
+from xrs.cube import assign_geobox, band_keys, geobox_of, provenance, to_json, wavelengths, with_all_dims
 from xrs.cube.bands import BAND_COORDS
 from xrs.errors import RadiometryError, TimeAxisError
 from xrs.lazy import Source, map_tiles
@@ -105,9 +105,16 @@ def observed(cube: xr.DataArray, ratio: int) -> Observed:
 
 
 def label(
-    data: Any, like: xr.DataArray, geobox: GeoBox, *, method: Method, family: str, params: Mapping[str, Any]
+    data: Any,
+    like: xr.DataArray,
+    on: xr.DataArray,
+    *,
+    method: Method,
+    family: str,
+    params: Mapping[str, Any],
+    beside: Sequence[xr.DataArray] = (),
 ) -> xr.DataArray:
-    """A result with the bands and dates of ``like`` on the grid ``geobox``."""
+    """A result with the bands and dates of ``like`` and the very grid of ``on``; ``beside`` had a part in it too."""
     kept = {
         name: coord
         for name, coord in like.coords.items()
@@ -116,11 +123,27 @@ def label(
     # Without a name xarray would take the Dask key.
     result = xr.DataArray(data, dims=("time", "band", "y", "x")).rename(like.name)
     result = result.isel({d: 0 for d in ("time", "band") if d not in like.dims})
-    result = assign_geobox(result.assign_coords(kept), geobox)
+    result = assign_geobox(result.assign_coords(kept), geobox_of(on))
+    # Coordinates made anew differ in the last digits, and sums of the two would lose pixels silently.
+    result = result.assign_coords({d: (d, on[d].values, result[d].attrs) for d in ("y", "x")})
     shown = {"method": method.name, **params}
     result.attrs = provenance(like, f"{family}", shown, doi=method.reference.doi)
     result.attrs["xrs:method"] = method.name
+    result.attrs |= _sources([like, *beside])
     return result
+
+
+def _sources(cubes: Sequence[xr.DataArray]) -> dict[str, str]:
+    """What all cubes were read from."""
+    collections = _each(cubes, "xrs:collections", lambda text: text.split(", "))
+    items = _each(cubes, "xrs:sources", json.loads)
+    told = {"xrs:collections": ", ".join(collections), "xrs:sources": to_json(items) if items else ""}
+    return {name: text for name, text in told.items() if text}
+
+
+def _each(cubes: Sequence[xr.DataArray], name: str, names_in: Callable[[str], list[str]]) -> list[str]:
+    found = [names_in(cube.attrs[name]) for cube in cubes if isinstance(cube.attrs.get(name), str)]
+    return list(dict.fromkeys(one for many in found for one in many))
 
 
 def _both_have_times(one: xr.DataArray, other: xr.DataArray) -> bool:

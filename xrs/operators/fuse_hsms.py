@@ -172,7 +172,7 @@ def fuse_hsms(
     shown = params | {"psf": psf, "srf": srf, "register": register}
 
     def labelled(values: Any) -> xr.DataArray:
-        return label(values, coarse, nesting.fine, method=record, family="fuse_hsms", params=shown)
+        return label(values, coarse, fine, method=record, family="fuse_hsms", params=shown, beside=[fine])
 
     result = labelled(data[:, :count])
     if spread:

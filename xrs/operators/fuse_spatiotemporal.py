@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from xrs.cube import check_time, geobox_of, to_array, to_dataset, with_all_dims
+from xrs.cube import check_time, to_array, to_dataset, with_all_dims
 from xrs.errors import ParameterError, TimeAxisError
 from xrs.lazy import Dates, Source, joined_dates, map_tiles
 from xrs.methods import Binding, Method, get_method, resolve_params
@@ -41,7 +41,7 @@ def fuse_spatiotemporal(
     target_times: Any = None,
     pair_times: Any = None,
     tolerance: Any = "1D",
-    pairs: int = 2,
+    pairs: int | None = None,
     outside: str = "error",
     harmonize: bool | str = True,
     ratio: int | None = None,
@@ -65,9 +65,9 @@ def fuse_spatiotemporal(
         Dates of ``fine`` to predict from; all those with an image of ``coarse`` within the tolerance if not given.
     tolerance : str or Timedelta
         How far dates of the two sensors may be apart to belong together.
-    pairs : int
-        How many dates of ``fine`` a date is predicted from, at most, where the method leaves it open: the nearest
-        before and after, then the nearest. Methods that read the whole series take all.
+    pairs : int, optional
+        How many dates of ``fine`` a date is predicted from, at most: the nearest before and after, then the nearest.
+        Two if not given, or one where the method takes but one. Methods that read the whole series take all.
     outside : {"error", "nearest"}
         What is done with dates outside of the pairs by methods that need one on each side: refuse them, or predict them
         from the nearest pairs.
@@ -129,13 +129,15 @@ def fuse_spatiotemporal(
     binding = Binding(params, record.needs, record.passes)
     if record.bind is not None:
         binding = record.bind({"fine": observed(ours, 1), "coarse": observed(theirs, found)}, ("fine",), **params)
-    days, start = days_since(paired["time"].values, targets[0]), targets[0]
-    most = days.size if whole else min(max(pairs, record.pairs[0]), record.pairs[1])
-    fewest = min(record.pairs[0], most)
-    if whole:
-        choices = [tuple(range(days.size))] * targets.size
+    start = targets[0]
+    if partner is None:
+        choices = [tuple(range(paired.sizes["time"]))] * targets.size
     else:
-        choices = [choose_pairs(t, days, fewest, most, outside=outside) for t in days_since(targets.values, start)]
+        fewest, most = _how_many(record, pairs)
+        # Hours between the sensors do not count: pairs are where the coarse one saw the place.
+        days = days_since(theirs["time"].values[partner], start)
+        seen = days_since(_at(theirs, targets, tolerance)["time"].values, start)
+        choices = [choose_pairs(t, days, fewest, most, outside=outside) for t in seen]
     parts = []
     for run, chosen in runs_of(choices):
         sources, dated = _observations(paired, theirs, partner, chosen, targets[run], start, tolerance, found)
@@ -144,7 +146,9 @@ def fuse_spatiotemporal(
     data = joined_dates(parts)
     like = ours.isel(time=[0] * targets.size).assign_coords(time=targets.values)
     told = params | {"harmonize": harmonize, "pair_times": [str(t)[:19] for t in paired["time"].values]}
-    result = label(data, like, geobox_of(ours), method=record, family="fuse_spatiotemporal", params=told)
+    result = label(
+        data, like, ours, method=record, family="fuse_spatiotemporal", params=told, beside=[to_array(coarse)]
+    )
     return to_dataset(result) if isinstance(fine, xr.Dataset) else result
 
 
@@ -163,10 +167,11 @@ def _pairs(
     """The dates of ``fine`` to predict from and the index of the coarse date of each; none if they stand alone."""
     if pair_times is not None:
         wanted = pd.DatetimeIndex(np.atleast_1d(np.asarray(pair_times, "datetime64[ns]")))
-        place = pd.DatetimeIndex(fine["time"].values).get_indexer(wanted)
+        place = match_dates(wanted, pd.DatetimeIndex(fine["time"].values), tolerance)
         if (place < 0).any():
             raise TimeAxisError(
-                f"the fine cube has no date {wanted[place < 0][0]}", f"dates of it, such as {fine['time'].values[0]}"
+                f"the fine cube has no date within {pd.Timedelta(tolerance)} of {wanted[place < 0][0]}",
+                f"dates of it, such as {fine['time'].values[0]}",
             )
         fine = fine.isel(time=np.unique(place))
     if alone:
@@ -181,6 +186,16 @@ def _pairs(
             "a larger tolerance=",
         )
     return fine.isel(time=np.flatnonzero(partner >= 0)), partner[partner >= 0]
+
+
+def _how_many(method: Method, pairs: int | None) -> tuple[int, int]:
+    """The fewest and the most pairs of a prediction."""
+    fewest, most = method.pairs
+    if pairs is None:
+        return fewest, min(max(2, fewest), most)
+    if not fewest <= pairs <= most:
+        raise ParameterError(f"pairs={pairs} for {method.name}", f"{fewest} to {most}")
+    return fewest, pairs
 
 
 def _observations(

@@ -150,7 +150,7 @@ def pansharpen(
         params = params | {"inject": inject}
 
     def labelled(values: Any) -> xr.DataArray:
-        return label(values, coarse, nesting.fine, method=record, family="pansharpen", params=params)
+        return label(values, coarse, fine, method=record, family="pansharpen", params=params, beside=[fine])
 
     count = len(keys)
     result = labelled(data[:, :count])

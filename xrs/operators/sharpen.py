@@ -102,7 +102,7 @@ def sharpen(
     else:
         binding = record.bind(_observed(finest, coarse), tuple(wanted), **params)
         coarse = {name: group for name, group in coarse.items() if name in binding.used}
-    cropped, factors, geobox = common_area(finest, coarse)
+    cropped, factors = common_area(finest, coarse)
     for role, group in cropped.items():
         check_floats(role, group)
     common_dates(cropped)
@@ -136,7 +136,7 @@ def sharpen(
     like = like.assign_coords(keys.coords)
 
     def labelled(values: Any) -> xr.Dataset:
-        cube = label(values, like, geobox, method=record, family="sharpen", params=params)
+        cube = label(values, like, cropped["fine"], method=record, family="sharpen", params=params)
         if record.bind is not None and bands is not None:
             # A network gives whole groups.
             cube = cube.sel(band=[key for group in wanted.values() for key in band_keys(group)])
@@ -237,8 +237,8 @@ def _observed(finest: xr.DataArray, coarse: Mapping[str, xr.DataArray]) -> dict[
 
 def common_area(
     finest: xr.DataArray, coarse: Mapping[str, xr.DataArray]
-) -> tuple[dict[str, xr.DataArray], dict[str, int], Any]:
-    """Crop all groups to whole pixels of the coarsest; also the factor of each, and the finest grid.
+) -> tuple[dict[str, xr.DataArray], dict[str, int]]:
+    """Crop all groups to whole pixels of the coarsest; also the factor of each.
 
     The finest comes first, under the name ``fine``. Raises GridMismatchError if grids do not nest.
     """
@@ -262,7 +262,7 @@ def common_area(
     _check_whole(cropped, finest, ratios)
     factors = {"fine": largest} | {name: largest // ratios[name] for name in coarse}
     ordered = {"fine": finest} | {name: cropped[name] for name in coarse}
-    return ordered, factors, geobox_of(finest)
+    return ordered, factors
 
 
 def _check_whole(cropped: Mapping[str, xr.DataArray], finest: xr.DataArray, ratios: Mapping[str, int]) -> None:

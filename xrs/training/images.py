@@ -30,7 +30,7 @@ def images_of(cube: Any, pan: Any, task: str, target: str | None) -> tuple[Image
     if task not in TASKS:
         raise ParameterError(f"task={task!r}", f"one of {list(TASKS)}")
     finest, coarse = _to_sharpen(cube, pan, target) if task == "sharpen" else _to_pansharpen(cube, pan, target)
-    cropped, factors, _ = common_area(finest, coarse)
+    cropped, factors = common_area(finest, coarse)
     for role, group in cropped.items():
         check_floats(role, group)
     common_dates(cropped)
