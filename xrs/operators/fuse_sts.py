@@ -260,7 +260,7 @@ def _joint(
         sources["target"] = Source(with_all_dims(target).data, case.factors["wide"])
         parts.append(_predict(case, record, binding, sources, dates))
     like = hs.isel(time=[0] * targets.size).assign_coords(time=targets.values)
-    return label(joined_dates(parts), like, geobox_of(ms), method=record, family="fuse_sts", params=params)
+    return label(joined_dates(parts), like, ms, method=record, family="fuse_sts", params=params, beside=[ms, wide])
 
 
 def _partners(cube: xr.DataArray, wide: xr.DataArray, role: str, tolerance: Any) -> Any:
