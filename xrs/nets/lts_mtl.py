@@ -158,6 +158,7 @@ class LtsMtl(nn.Module):
     fine_mean: Tensor
     fine_basis: Tensor
     ridge: Tensor
+    gain: Tensor
     fine_centre: Tensor
     fine_spread: Tensor
     wide_centre: Tensor
@@ -198,6 +199,7 @@ class LtsMtl(nn.Module):
         self.fine_of_wide = conv(wide, fine, 1)
         self.spectra_of_wide = conv(wide, components, 1)
         self.spectra_of_fine = conv(fine, components, 1)
+        self.fine_of_spectra = conv(components, fine, 1).requires_grad_(False)
         he_uniform(self, seed)
         with torch.no_grad():
             for head in self.heads.values():
@@ -211,6 +213,7 @@ class LtsMtl(nn.Module):
         self.register_buffer("fine_mean", torch.zeros(fine))
         self.register_buffer("fine_basis", torch.eye(fine)[:, :GUIDES])
         self.register_buffer("ridge", torch.full((1,), 1e-6))
+        self.register_buffer("gain", torch.zeros(components, fine))
         for name, count in (("fine", fine), ("wide", wide), ("change", wide), ("spectra", components)):
             self.register_buffer(f"{name}_centre", torch.zeros(count))
             self.register_buffer(f"{name}_spread", torch.ones(count))
@@ -247,7 +250,15 @@ class LtsMtl(nn.Module):
         """The spectral branch alone: components (N, k, y, x) on dates of the fine sensor, and its features."""
         images = [self._scaled("fine", fine), self._scaled("spectra", spectra)]
         features = self.spectral(_with_code(images, day_code(days).to(fine)))
-        return spectra + self._spectral_scale() * self.heads["spectral"](features), features
+        made = spectra + self._spectral_scale() * self.heads["spectral"](features)
+        # Of all spectra those near to it that the fine sensor would see as it did.
+        left = fine - self.fine_of_spectra(made)
+        return made + nn.functional.conv2d(left, self.gain[:, :, None, None]), features
+
+    def seen_as_fine(self, spectra: Tensor) -> Tensor:
+        """What the fine sensor would see of components on some dates (N, date, k, y, x)."""
+        seen: Tensor = self.fine_of_spectra(spectra.flatten(0, 1))
+        return seen.reshape(*spectra.shape[:2], *seen.shape[1:])
 
     def _spectral_scale(self) -> Tensor:
         return self.spectra_spread.mean()
@@ -282,9 +293,9 @@ NETWORK = Network(
     config={"components": 10, "features": 32, "blocks": 2, "kernels": (1,), "drop": 0.5},
     images=3,
     differs=(
-        "Widths, blocks, time encoding, targets and training are ours: the paper does not tell them. Each branch works on "
-        "the fine grid, on first guesses by local linear models; the temporal and the spectral one on every date around "
-        "the target, pooled by weights in time. The joint estimate has a weighted loss beside the three branches'. On a "
-        "date of the fine sensor the result is the spectral branch's."
+        "Widths, blocks, time encoding, targets and training are ours: the paper does not tell them. Each branch works "
+        "on the fine grid, on first guesses by local linear models; the temporal and the spectral one on every date "
+        "around the target, pooled by weights in time. The joint estimate has a weighted loss beside the branches'. "
+        "On a date of the fine sensor the result is the spectral branch's."
     ),
 )

@@ -259,13 +259,13 @@ def train_sts(
     fine_of = {role: case.factors["ms"] // case.factors[role] for role in ("hs", "wide")}
     how = Steps(steps, train_batch, max(patch_size // fine_of["hs"], 3), lr, seed, device)
     read = read_windows(case, dates, count=windows, side=max(window_size // case.factors["ms"], 1), seed=seed)
-    known = known_of(read, case, components)
+    known, response = known_of(read, case, components)
     examples = examples_of(read, dates, case, known, pairs)
     specs = tuple(_spec(case.cubes[role]) for role in ("ms", "wide", "hs"))
     config = dict(config) | {"components": known.basis.shape[1]}
     bands = tuple(len(spec.bands) for spec in specs)
     module = _fresh(network, bands, seed, config)
-    begin(module, examples, known)
+    begin(module, examples, known, response)
     taps = np.tile(case.psf["hs"].mean(axis=0), (known.basis.shape[1], 1))
     curve, weights = fit(module, examples, taps, fine_of["hs"], how)
     card = Card(

@@ -107,8 +107,11 @@ def read_windows(case: StsCase, dates: KeyDates, *, count: int, side: int, seed:
     return [Window(*found[n : n + 3]) for n in range(0, len(found), 3)]
 
 
-def known_of(windows: Sequence[Window], case: StsCase, components: int) -> Known:
+def known_of(windows: Sequence[Window], case: StsCase, components: int) -> tuple[Known, tuple[Float64, Float64]]:
     """Principal components, guides and regressions, measured where the sensors saw the windows.
+
+    Beside them matrix and offset that lead from components to what the fine sensor sees: by its spectral response, if
+    that is known, with a gain and an offset for each band; else by regression.
 
     Raises
     ------
@@ -140,17 +143,32 @@ def known_of(windows: Sequence[Window], case: StsCase, components: int) -> Known
     spectra, coarse_ms, fine_ms = spectra / scale, coarse_ms / scale, fine_ms / scale
     mean, basis = _principal(spectra, components)
     fine_mean, fine_basis = _principal(fine_ms, GUIDES, share=1.0)
-    slopes, offset = linear(coarse_ms, basis.T @ (spectra - mean[:, None]))
-    ridge = _NOISE * float(fine_ms.var(axis=1).sum())
-    return Known(scale, mean, basis, fine_mean, fine_basis, slopes, offset, max(ridge, 1e-12))
+    ridge = max(_NOISE * float(fine_ms.var(axis=1).sum()), 1e-12)
+    # The coarse grid averages the fine sensor's noise out; slopes that lean on it would fail on the fine one.
+    slopes, offset = linear(coarse_ms, basis.T @ (spectra - mean[:, None]), ridge)
+    known = Known(scale, mean, basis, fine_mean, fine_basis, slopes, offset, ridge)
+    srf = case.srf["ms"]
+    if srf is None:
+        return known, linear(basis.T @ (spectra - mean[:, None]), coarse_ms)
+    seen = srf @ spectra
+    gains, offsets = (
+        np.concatenate(part) for part in zip(*(_line(s, f) for s, f in zip(seen, coarse_ms, strict=True)), strict=True)
+    )
+    return known, (gains[:, None] * (srf @ basis), gains * (srf @ mean) + offsets)
 
 
-def linear(given: Float64, wanted: Float64) -> tuple[Float64, Float64]:
-    """Slopes (wanted, given) and offsets of the least squares over pixels (band, pixel)."""
+def _line(given: Float64, wanted: Float64) -> tuple[Float64, Float64]:
+    """Gain and offset from one band to another."""
+    slopes, offset = linear(given[None], wanted[None])
+    return slopes[0], offset
+
+
+def linear(given: Float64, wanted: Float64, ridge: float = 0.0) -> tuple[Float64, Float64]:
+    """Slopes (wanted, given) and offsets of the least squares over pixels (band, pixel); ``ridge`` adds to variances."""
     centre, aim = given.mean(axis=1), wanted.mean(axis=1)
     spread = given - centre[:, None]
     gram = spread @ spread.T / given.shape[1]
-    gram += 1e-9 * max(float(np.trace(gram)), 1e-12) * np.eye(len(gram))
+    gram += (ridge + 1e-9 * max(float(np.trace(gram)), 1e-12)) * np.eye(len(gram))
     slopes = np.linalg.solve(gram, spread @ (wanted - aim[:, None]).T / given.shape[1]).T
     return slopes, aim - slopes @ centre
 
