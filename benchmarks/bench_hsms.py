@@ -67,7 +67,7 @@ def compared(title: str, truth: xr.DataArray, hs: xr.DataArray, ms: xr.DataArray
     """Scores of interpolation and of all methods that need no model."""
     table = Table(title, COLUMNS, notes="PSNR in dB with each band's largest value as peak, SAM in degrees.")
     table.add("interpolated", *scores(truth.copy(data=upsample(fill(hs.values), RATIO, "lanczos")), truth), 0.0)
-    for name in methods_of("hsms", models=False):
+    for name in methods_of("hsms"):
         seconds = []
         for _ in range(3):
             start = time.perf_counter()

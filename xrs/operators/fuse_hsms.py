@@ -26,7 +26,7 @@ Cube = TypeVar("Cube", xr.DataArray, xr.Dataset)
 def fuse_hsms(
     hs: Cube,
     ms: xr.DataArray | xr.Dataset,
-    method: str | Method = "cnmf",
+    method: str | Method = "map_smm",
     *,
     hs_sensor: str | Sensor | None = None,
     ms_sensor: str | Sensor | None = None,
@@ -42,7 +42,7 @@ def fuse_hsms(
 def fuse_hsms(
     hs: xr.DataArray | xr.Dataset,
     ms: xr.DataArray | xr.Dataset,
-    method: str | Method = "cnmf",
+    method: str | Method = "map_smm",
     *,
     hs_sensor: str | Sensor | None = None,
     ms_sensor: str | Sensor | None = None,
@@ -57,7 +57,7 @@ def fuse_hsms(
 def fuse_hsms(
     hs: xr.DataArray | xr.Dataset,
     ms: xr.DataArray | xr.Dataset,
-    method: str | Method = "cnmf",
+    method: str | Method = "map_smm",
     *,
     hs_sensor: str | Sensor | None = None,
     ms_sensor: str | Sensor | None = None,

@@ -25,7 +25,8 @@ def guarded(method: Method, passes: tuple[Pass, ...], known: Known) -> tuple[Cal
     learns = "srf" in names or len(known.psfs) > 1
     given = None if learns else Observation.of(known)
     own = tuple(
-        Pass(_Summarise(one.summarise, names, given), one.merge, _Solve(one.solve, names, given)) for one in passes
+        Pass(_Summarise(one.summarise, names, given), one.merge, _Solve(one.solve, names, given), one.least)
+        for one in passes
     )
     all_passes = (observe_pass(known), *own) if learns else own
     return _Apply(method.apply, names, given, bool(all_passes)), all_passes
