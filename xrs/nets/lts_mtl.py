@@ -24,16 +24,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xrs.errors import ParameterError
+from xrs.kernels.types import Float32
 from xrs.nets._blocks import conv, he_uniform
 from xrs.nets.base import Network
 from xrs.reference import Reference
 
-__all__ = ["GUIDES", "NETWORK", "TASKS", "Estimates", "Evidence", "LtsMtl", "TaskWeights", "day_code"]
+__all__ = ["GUIDES", "NETWORK", "TASKS", "Estimates", "Evidence", "LtsMtl", "TaskWeights", "day_code", "estimate"]
 
 #: The branches' tasks, and that of what joins them.
 TASKS = ("spatial", "temporal", "spectral", "joint")
@@ -272,6 +276,18 @@ class LtsMtl(nn.Module):
             return features
         kept = torch.rand(len(features), 1, 1, 1, device=features.device) >= self.drop
         return features * kept
+
+
+def estimate(network: LtsMtl, *images: NDArray[Any]) -> tuple[Float32, Float32]:
+    """The joint estimate (k, y, x) and the spectral branch's (date, k, y, x), of one target's arrays.
+
+    ``images`` are those of :class:`Evidence`, in its order, without a batch.
+    """
+    device = network.gain.device
+    given = (torch.from_numpy(np.ascontiguousarray(image, np.float32))[None].to(device) for image in images)
+    with torch.inference_mode():
+        found = network(Evidence(*given))
+    return found.joint[0].cpu().numpy(), found.spectral[0].cpu().numpy()
 
 
 def _with_code(images: Sequence[Tensor], codes: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import dask
 import numpy as np
 import pandas as pd
 import torch
+import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -97,13 +97,16 @@ def read_windows(case: StsCase, dates: KeyDates, *, count: int, side: int, seed:
     rng = np.random.default_rng([seed, 7])
     places = {tuple(int(rng.integers(squares[d] - sides[d] + 1)) for d in ("y", "x")) for _ in range(max(count, 1))}
     chosen = {role: getattr(dates, role) for role in ("hs", "ms", "wide")}
-    parts = []
+    parts: list[xr.Variable] = []
     for corner in sorted(places):
         for role, which in chosen.items():
             factor = case.factors[role]
             area = {d: slice(at * factor, (at + sides[d]) * factor) for d, at in zip(("y", "x"), corner, strict=True)}
-            parts.append(with_all_dims(case.cubes[role]).variable.isel({"time": which, **area}).data)
-    found = [np.ascontiguousarray(a, np.float32) for a in dask.compute(*parts)]
+            part = with_all_dims(case.cubes[role]).variable.isel({"time": which, **area})
+            # They differ in size, so their dims must differ in name to stand in one Dataset.
+            parts.append(xr.Variable([f"{d}{len(parts)}" for d in part.dims], part.data))
+    read = xr.Dataset({str(n): part for n, part in enumerate(parts)}).compute()
+    found = [np.ascontiguousarray(read[name].values, np.float32) for name in read]
     return [Window(*found[n : n + 3]) for n in range(0, len(found), 3)]
 
 
@@ -164,7 +167,7 @@ def _line(given: Float64, wanted: Float64) -> tuple[Float64, Float64]:
 
 
 def linear(given: Float64, wanted: Float64, ridge: float = 0.0) -> tuple[Float64, Float64]:
-    """Slopes (wanted, given) and offsets of the least squares over pixels (band, pixel); ``ridge`` adds to variances."""
+    """Slopes (wanted, given) and offsets of least squares over pixels (band, pixel); ``ridge`` adds to variances."""
     centre, aim = given.mean(axis=1), wanted.mean(axis=1)
     spread = given - centre[:, None]
     gram = spread @ spread.T / given.shape[1]

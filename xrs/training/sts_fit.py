@@ -55,7 +55,7 @@ class Steps:
 
 @torch.no_grad()
 def begin(network: LtsMtl, examples: Sequence[Example], known: Known, response: tuple[Float64, Float64]) -> None:
-    """Start from linear regressions, and remember what was measured; ``response`` leads from components to fine bands."""
+    """Start from linear regressions and what was measured; ``response`` leads from components to fine bands."""
     stated: dict[str, Any] = {
         "mean": known.mean,
         "basis": known.basis,

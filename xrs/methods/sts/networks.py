@@ -60,27 +60,11 @@ def _apply(tile: Tile, _: State, *, model: _Bound, psf: Mapping[str, Float64], d
 
 def _components(network: Any, series: Series, target: int) -> Float32:
     """Components (k, y, x) on one date, halo included; NaN where neither it nor a date around it was seen."""
-    import torch
-
-    from xrs.nets.lts_mtl import Evidence
+    from xrs.nets.lts_mtl import estimate
 
     weights = series.weights(target)
-    device = next(network.parameters()).device
-
-    def tensor(image: Any) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(image, np.float32))[None].to(device)
-
-    evidence = Evidence(
-        wide=tensor(series.wide[target]),
-        fine=tensor(series.fine),
-        wide_then=tensor(series.wide_then),
-        spectra=tensor(series.spectra),
-        weights=tensor(weights),
-        days=tensor([series.targets[target], *series.days]),
-    )
-    with torch.inference_mode():
-        found = network(evidence)
-        joint, dated = found.joint[0].cpu().numpy(), found.spectral[0].cpu().numpy()
+    days = np.array([series.targets[target], *series.days])
+    joint, dated = estimate(network, series.wide[target], series.fine, series.wide_then, series.spectra, weights, days)
     # Where the wide sensor saw nothing on the date: what the dates around it tell.
     between = np.einsum("dyx,dkyx->kyx", weights, dated)
     out: Float32 = np.where(series.wide_seen[target], joint, between)
