@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "product": ["128"],
     "gdal": [],
     "networks": [],
+    "sts": [],
     "hsms": [],
     "spatiotemporal": [],
 }

@@ -30,7 +30,7 @@ KERNELS = ((1,), (1, 3), (1, 3, 5))
 TEMPORAL, SPECTRAL = ("estarfm", "stf3dcnn"), ("cnmf", "srecnn", "mtf_glp_hs")
 #: Of networks in a row that are trained on the case.
 TRAINING: Mapping[str, Mapping[str, Any]] = {
-    "stf3dcnn": {"temporal": {"epochs": 10, "patches": 200, "progress": False}}
+    "stf3dcnn": {"temporal": {"epochs": 3, "patches": 60, "progress": False}}
 }
 _COLUMNS = ("CC", "SAM", "PSNR", "SSIM", "time")
 
