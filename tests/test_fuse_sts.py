@@ -84,6 +84,7 @@ class TestEvery:
         assert list(fused.data_vars) == list(hs["band"].values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hs_ratio", "wide_ratio"), [(2, 3), (4, 2), (3, 1), (2, 2)])
 @pytest.mark.parametrize("name", NAMES)
 def test_any_two_ratios(name: str, hs_ratio: int, wide_ratio: int) -> None:
@@ -101,6 +102,7 @@ def test_two_methods_are_one_after_the_other() -> None:
     np.testing.assert_array_equal(_fused(PAIR, hs, ms, wide).values, expected.values)
 
 
+@pytest.mark.slow
 def test_parameters_reach_either_of_two_methods() -> None:
     hs, ms, wide = sensors()
     one = _fused(PAIR, hs, ms, wide)
@@ -108,6 +110,7 @@ def test_parameters_reach_either_of_two_methods() -> None:
     assert not np.allclose(one.values, _fused(PAIR, hs, ms, wide, temporal={"harmonize": False}).values)
 
 
+@pytest.mark.slow
 def test_network_in_a_row_is_trained_where_no_model_is_given() -> None:
     hs, ms, wide = sensors()
     training = {"patches": 8, "patch_size": 12, "epochs": 1, "features": 4, "layers": 1, "progress": False}

@@ -185,6 +185,7 @@ class TestLocalFit:
 
 
 class TestMethod:
+    @pytest.mark.slow
     def test_beats_two_methods_in_a_row(self) -> None:
         hs, ms, wide = sensors()
         trained = train_sts(hs, ms, wide, psf="box", **{**QUICK, "steps": 200})
