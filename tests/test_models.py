@@ -269,3 +269,13 @@ def _write_keras(path: Path, tensors: list[np.ndarray], *, whole: bool = True, n
         root.attrs["layer_names"] = layers
         if whole:
             file.create_group("optimizer_weights")
+
+
+def test_a_tensor_of_no_dims_keeps_its_shape(tmp_path: Path) -> None:
+    from xrs.models.weights import hash_of, pack, unpack
+
+    weights = {"scale": np.array(2.5, np.float32), "taps": np.ones((2, 3), np.float32)[:, ::-1]}
+    card = Card("light", "sharpen", (ImageSpec(("a",)), ImageSpec(("b",), 2)), sha256=hash_of(weights))
+    _, again = unpack(pack(card, weights), "here")
+    assert again["scale"].shape == ()
+    np.testing.assert_array_equal(again["taps"], weights["taps"])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from xrs.operators.enhance import enhance, learn_growth
     from xrs.operators.fuse_hsms import fuse_hsms
     from xrs.operators.fuse_spatiotemporal import fuse_spatiotemporal
+    from xrs.operators.fuse_sts import Sensors
     from xrs.operators.gap_fill import gap_fill
     from xrs.operators.harmonics import harmonics
     from xrs.operators.harmonize import harmonize
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from xrs.operators.smooth import smooth
     from xrs.quality import evaluate, evaluate_fullres
     from xrs.sensors import get_sensor, list_sensors
+    from xrs.training.pairs import train_pairs
+    from xrs.training.sts import fuse_sts, train_sts
+    from xrs.training.sts_compare import compare_sts
     from xrs.training.swath import expand_swath
     from xrs.training.train import train
 
@@ -44,6 +48,7 @@ register()
 
 _WHERE = {
     "compare": "xrs.operators.compare",
+    "compare_sts": "xrs.training.sts_compare",
     "composite": "xrs.operators.composite",
     "degrade": "xrs.operators.observe",
     "enhance": "xrs.operators.enhance",
@@ -52,6 +57,7 @@ _WHERE = {
     "expand_swath": "xrs.training.swath",
     "fuse_hsms": "xrs.operators.fuse_hsms",
     "fuse_spatiotemporal": "xrs.operators.fuse_spatiotemporal",
+    "fuse_sts": "xrs.training.sts",
     "gap_fill": "xrs.operators.gap_fill",
     "get_method": "xrs.methods",
     "get_sensor": "xrs.sensors",
@@ -70,10 +76,13 @@ _WHERE = {
     "pansharpen": "xrs.operators.pansharpen",
     "phenology": "xrs.operators.phenology",
     "regrid": "xrs.operators.regrid",
+    "Sensors": "xrs.operators.fuse_sts",
     "sharpen": "xrs.operators.sharpen",
     "smooth": "xrs.operators.smooth",
     "to_product": "xrs.io.product",
     "train": "xrs.training.train",
+    "train_pairs": "xrs.training.pairs",
+    "train_sts": "xrs.training.sts",
 }
 
 _ROOMS = (
@@ -82,8 +91,10 @@ _ROOMS = (
 )
 
 __all__ = [
+    "Sensors",
     "XrsError",
     "compare",
+    "compare_sts",
     "composite",
     "cube",
     "degrade",
@@ -94,6 +105,7 @@ __all__ = [
     "expand_swath",
     "fuse_hsms",
     "fuse_spatiotemporal",
+    "fuse_sts",
     "gap_fill",
     "get_method",
     "get_sensor",
@@ -127,6 +139,8 @@ __all__ = [
     "smooth",
     "to_product",
     "train",
+    "train_pairs",
+    "train_sts",
 ]
 
 

@@ -38,7 +38,7 @@ def pack(card: Card, weights: Weights) -> bytes:
     """A safetensors file with its card."""
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(values) for name, values in weights.items()}
+    arrays = {name: np.asarray(values, order="C") for name, values in weights.items()}
     packed: bytes = save(arrays, metadata=metadata_of(card))
     return packed
 
