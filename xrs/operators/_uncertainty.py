@@ -25,6 +25,7 @@ __all__ = ["check_asked", "residual", "with_ancillaries", "with_ancillary", "wit
 #: Side of the window, in coarse pixels, whose root mean square a residual is.
 _WINDOW = 3
 
+
 def check_asked(uncertainty: Any) -> None:
     """Refuse what is neither True nor False: of what kind an uncertainty is, training decides."""
     if not isinstance(uncertainty, bool):
