@@ -19,7 +19,7 @@ from xrs.methods.base import Binding, Method, Param, State, Tile
 from xrs.models import Input, Model, Observed, check_magnitude, load_model, match_images, shipped_models
 from xrs.models.spread import card_through, seen_through
 
-__all__ = ["BATCH", "DEVICE", "DTYPE", "Bound", "given_models", "network_methods"]
+__all__ = ["BATCH", "DEVICE", "DTYPE", "Bound", "given_models", "network_methods", "only_model"]
 
 #: Point spread (band, tap) from the finest grid to each observation's, if known.
 Psf = Mapping[str, Float64] | None
@@ -183,6 +183,18 @@ class _Bind:
         made = (m for m in models if set(m.card.images[-1].bands) == set(observed[role].bands))
         model = next(made, models[0])
         return Bound(model, match_images(model.card, observed, role))
+
+
+def only_model(models: Sequence[Model], network: str, task: str, *, dates: str, remedy: str) -> Model:
+    """The one model of a network that learns from dates, checked; ``dates`` says which, ``remedy`` how."""
+    if not models:
+        raise ModelCardError(f"no model for method={network!r}", f"one trained on the dates that {dates} have", remedy)
+    if len(models) > 1:
+        raise ParameterError(f"{len(models)} models", "one, for all bands")
+    card = models[0].card
+    if (card.network, card.task) != (network, task):
+        raise ModelCardError(f"the model is a {card.network} for task {card.task!r}", f"a {network} for {task!r}")
+    return models[0]
 
 
 def given_models(value: Any) -> tuple[Model, ...]:

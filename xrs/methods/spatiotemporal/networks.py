@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xrs.errors import ModelCardError, ParameterError
 from xrs.kernels.types import Bool, Float32, Float64
-from xrs.methods._networks import BATCH, DEVICE, DTYPE, given_models
+from xrs.methods._networks import BATCH, DEVICE, DTYPE, given_models, only_model
 from xrs.methods.base import Binding, Method, Param, State, Tile
 from xrs.models import Input, Model, Observed, check_magnitude, match_images
 from xrs.nets.registry import networks
@@ -108,29 +107,24 @@ class _Bind:
     def __call__(
         self, observed: Mapping[str, Observed], _outputs: Sequence[str], *, model: Sequence[Model], **params: Any
     ) -> Binding:
-        if not model:
-            raise ModelCardError(
-                f"no model for method={self.network!r}",
-                "one trained on dates that both cubes have",
-                f"model=xrs.training.pairs.train_pairs(fine, coarse, network={self.network!r})",
-            )
-        if len(model) > 1:
-            raise ParameterError(f"{len(model)} models", "one, for all bands")
-        card = model[0].card
-        if (card.network, card.task) != (self.network, _TASK):
-            raise ModelCardError(
-                f"the model is a {card.network} for task {card.task!r}", f"a {self.network} for {_TASK!r}"
-            )
+        one = only_model(
+            model,
+            self.network,
+            _TASK,
+            dates="both cubes",
+            remedy=f"model=xrs.train_pairs(fine, coarse, network={self.network!r})",
+        )
+        card = one.card
         one_pair = replace(card, images=(card.images[0], card.images[-1]))
         fine, coarse = match_images(one_pair, observed, "coarse")
-        return Binding({"model": _Bound(model[0], fine, coarse), **params}, ("fine", "coarse", "target"))
+        return Binding({"model": _Bound(one, fine, coarse), **params}, ("fine", "coarse", "target"))
 
 
 _PARAMS = (
     Param(
         "model",
         None,
-        "the trained network: a Model, a path or a URL; see xrs.training.pairs.train_pairs",
+        "the trained network: a Model, a path or a URL; see xrs.train_pairs",
         convert=given_models,
         shared=True,
     ),

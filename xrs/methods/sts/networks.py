@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from xrs.errors import ModelCardError, ParameterError
+from xrs.errors import ModelCardError
 from xrs.kernels.types import Float32, Float64
-from xrs.methods._networks import DEVICE, given_models
+from xrs.methods._networks import DEVICE, given_models, only_model
 from xrs.methods.base import Binding, Method, Param, State, Tile
 from xrs.methods.sts._evidence import Known, Series, evidence_reach, series_of
 from xrs.models import ImageSpec, Model, Observed, check_magnitude
@@ -112,19 +112,14 @@ class _Bind:
     def __call__(
         self, observed: Mapping[str, Observed], _outputs: Sequence[str], *, model: Sequence[Model], **params: Any
     ) -> Binding:
-        if not model:
-            raise ModelCardError(
-                f"no model for method={self.network!r}",
-                "one trained on the dates that the three cubes have",
-                "xrs.fuse_sts trains one if none is given; model=xrs.training.sts.train_sts(hs, ms, wide)",
-            )
-        if len(model) > 1:
-            raise ParameterError(f"{len(model)} models", "one, for all bands")
-        card = model[0].card
-        if (card.network, card.task) != (self.network, _TASK):
-            raise ModelCardError(
-                f"the model is a {card.network} for task {card.task!r}", f"a {self.network} for {_TASK!r}"
-            )
+        one = only_model(
+            model,
+            self.network,
+            _TASK,
+            dates="the three cubes",
+            remedy="xrs.fuse_sts trains one if none is given; model=xrs.train_sts(hs, ms, wide)",
+        )
+        card = one.card
         ratios = {role: observed[role].ratio for role in ("hs", "wide")}
         if ratios != dict(card.training["ratios"]):
             raise ModelCardError(
@@ -134,7 +129,7 @@ class _Bind:
             role: _places(card.network, image, role, observed[role])
             for role, image in zip(_ROLES, card.images, strict=True)
         }
-        return Binding({"model": _Bound(model[0], bands), **params}, ("hs", "ms", "wide"))
+        return Binding({"model": _Bound(one, bands), **params}, ("hs", "ms", "wide"))
 
 
 def _places(network: str, image: ImageSpec, role: str, seen: Observed) -> tuple[int, ...]:
@@ -152,7 +147,7 @@ _PARAMS = (
     Param(
         "model",
         None,
-        "the trained network: a Model, a path or a URL; see xrs.training.sts.train_sts",
+        "the trained network: a Model, a path or a URL; see xrs.train_sts",
         convert=given_models,
         shared=True,
     ),
