@@ -1,10 +1,11 @@
 """Long-time-series spatio-temporal-spectral fusion: one network against two methods in a row, after Peng et al. 2024.
 
-    python -m benchmarks.bench_sts [--seeds 0 1 2] [--side 96] [--kernels] [--dates]
+    python -m benchmarks.bench_sts [--seeds 0 1 2] [--side 96] [--kernels] [--dates] [--potsdam]
 
 Every method sees the simulated case of :mod:`benchmarks.sts_case`, seven dates of which four are key dates, and is
 held against its truth. Settings were chosen on seeds 10 and 11; seeds 0, 1 and 2 are scored. ``--kernels`` compares
-the kernel sets of the network's blocks instead, as the paper's tables 2 and 3 do.
+the kernel sets of the network's blocks instead, as the paper's tables 2 and 3 do. ``--potsdam`` scores
+the case made of a real EnMAP image instead, where that is at hand.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.common import Table
-from benchmarks.sts_case import SENSORS, sts_case
+from benchmarks.sts_case import SENSORS, potsdam_case, sts_case
 from xrs.methods import methods_of
 from xrs.operators.fuse_sts import Sensors
 from xrs.training.sts_compare import compare_sts
@@ -40,7 +41,9 @@ def tables(quick: bool) -> list[Table]:
     return [methods_table(seeds, side, training), kernels_table(seeds, side, training)]
 
 
-def methods_table(seeds: Sequence[int], side: int, training: Mapping[str, Any], *, dates: bool = False) -> Table:
+def methods_table(
+    seeds: Sequence[int], side: int, training: Mapping[str, Any], *, dates: bool = False, real: bool = False
+) -> Table:
     """The network, the joint estimate and all pairs of methods that are there."""
     known = {family: set(methods_of(family)) for family in ("sts", "spatiotemporal", "hsms")}
     joint = [name for name in ("lts_mtl", "map_sts") if name in known["sts"]]
@@ -51,8 +54,9 @@ def methods_table(seeds: Sequence[int], side: int, training: Mapping[str, Any], 
     ]  # fmt: skip
     params: dict[str, Mapping[str, Any]] = {f"{one}+{other}": TRAINING.get(one, {}) for one, other in pairs}
     params["lts_mtl"] = training
-    parts = [_scored(seed, side, [*joint, *pairs], params) for seed in seeds]
-    title = f"Spatio-temporal-spectral fusion, side {side}, mean of seeds {', '.join(map(str, seeds))}"
+    parts = [_scored(seed, side, [*joint, *pairs], params, real=real) for seed in seeds]
+    place = "EnMAP's Potsdam, simulated growth" if real else f"side {side}"
+    title = f"Spatio-temporal-spectral fusion, {place}, mean of seeds {', '.join(map(str, seeds))}"
     return _table(title, parts, dates=dates)
 
 
@@ -70,10 +74,13 @@ def kernels_table(seeds: Sequence[int], side: int, training: Mapping[str, Any]) 
     return _table(f"Kernel sets of lts_mtl, side {side}, mean of seeds {', '.join(map(str, seeds))}", parts)
 
 
-def _scored(seed: int, side: int, methods: Sequence[Any], params: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    case = sts_case(seed, side=side)
+def _scored(
+    seed: int, side: int, methods: Sequence[Any], params: Mapping[str, Mapping[str, Any]], *, real: bool = False
+) -> pd.DataFrame:
+    case = potsdam_case(seed) if real else sts_case(seed, side=side)
+    sensors = Sensors(**{role: name for role, name in SENSORS.items() if not (real and role == "hs")})
     return compare_sts(
-        case.hs, case.ms, case.wide, case.truth, methods, sensors=Sensors(**SENSORS), outside="nearest", params=params
+        case.hs, case.ms, case.wide, case.truth, methods, sensors=sensors, outside="nearest", params=params
     )
 
 
@@ -98,11 +105,12 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=SIDE, help="pixels of 30 m, a multiple of 6")
     parser.add_argument("--kernels", action="store_true", help="the kernel sets instead of the methods")
     parser.add_argument("--dates", action="store_true", help="a row for each date")
+    parser.add_argument("--potsdam", action="store_true", help="real spectra instead of the embedded landscape")
     args = parser.parse_args()
     if args.kernels:
         print(kernels_table(args.seeds, args.side, {}).as_text())
     else:
-        print(methods_table(args.seeds, args.side, {}, dates=args.dates).as_text())
+        print(methods_table(args.seeds, args.side, {}, dates=args.dates, real=args.potsdam).as_text())
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ import numpy as np
 import xarray as xr
 
 import xrs
+from benchmarks.bench_hsms import potsdam
 from xrs.cube import assign_bands
 
-__all__ = ["KEY_DATES", "SENSORS", "StsCase", "sts_case"]
+__all__ = ["KEY_DATES", "SENSORS", "StsCase", "potsdam_case", "sts_case"]
 
 DATES = ("2023-03-10", "2023-04-14", "2023-05-08", "2023-06-01", "2023-06-24", "2023-07-19", "2023-08-20")
 
@@ -49,8 +50,40 @@ def sts_case(seed: int = 0, *, side: int = 144, every: int = 3) -> StsCase:
     truth = scene.coarsen(y=3, x=3).mean().astype("float32").compute()
     truth = assign_bands(truth, [b.key for b in bands], wavelength=centres, fwhm=[b.fwhm for b in bands])
     truth.attrs = dict(scene.attrs)
+    return _seen(truth, seed, SENSORS["hs"])
+
+
+def potsdam_case(seed: int = 0, *, every: int = 4) -> StsCase:
+    """Seven made dates of a real EnMAP image, 60 by 96 pixels: real spectra and places, growth that is simulated.
+
+    Parcels of 40 random centres grow and wither on days of their own: the share of green in a pixel, by its NDVI, is
+    exchanged between the mean spectra of the greenest and of the barest pixels. Bare ground dries and gets wet.
+    """
+    image = potsdam().isel(y=slice(0, 60), band=slice(None, None, every))
+    image = image.where(image.notnull(), image.mean(["y", "x"])).clip(0.001)
+    rng = np.random.default_rng(seed)
+    red, infrared = (image.isel(band=int(np.abs(image.wavelength.values - nm).argmin())) for nm in (665, 833))
+    ndvi = ((infrared - red) / (infrared + red)).values
+    low, high = np.quantile(ndvi, (0.1, 0.9))
+    green = np.clip((ndvi - low) / (high - low), 0.0, 1.0)
+    bare, lush = (image.values[:, where].mean(axis=1) for where in (ndvi <= low, ndvi >= high))
+    centres = rng.uniform(0, 1, (40, 2)) * ndvi.shape
+    places = np.stack(np.meshgrid(*map(np.arange, ndvi.shape), indexing="ij"), axis=-1)
+    parcel = np.linalg.norm(places[:, :, None] - centres, axis=-1).argmin(axis=-1)
+    peaks, widths = rng.uniform(-1, 7, 40), rng.uniform(1.0, 3.0, 40)
+    dates = np.arange(len(DATES))[:, None]
+    growth = np.exp(-(((dates - peaks) / widths) ** 2))[:, parcel]
+    wetness = rng.uniform(0.85, 1.1, len(DATES))
+    change = (green * (growth - 0.7))[:, None] * (lush - bare)[None, :, None, None]
+    values = image.values * (green + (1 - green) * wetness[:, None, None])[:, None] + change
+    truth = image.expand_dims(time=np.array(DATES, "datetime64[ns]")).copy(data=values.clip(0.001).astype("float32"))
+    return _seen(truth, seed, None)
+
+
+def _seen(truth: xr.DataArray, seed: int, sensor: str | None) -> StsCase:
+    """What the three sensors see of the truth."""
     keyed = truth.isel(time=list(KEY_DATES))
-    hs = xrs.degrade(keyed, 3, sensor=SENSORS["hs"])
+    hs = xrs.degrade(keyed, 3, sensor=sensor)
     return StsCase(
         hs=_noisy(hs, _NOISE["hs"], seed),
         ms=xrs.observe(keyed, SENSORS["ms"], ratio=1, noise=_NOISE["ms"], seed=seed).compute(),
