@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from xrs.methods.hsms._vca import vertices
 from xrs.methods.hsms.cnmf import _alternate, _follow
 from xrs.operators.fuse_hsms import fuse_hsms
 from xrs.quality import sam
+
+_fused = partial(fuse_hsms, method="cnmf")
 
 
 def mixtures(pixels: int = 400, materials: int = 4, noise: float = 0.0, seed: int = 0) -> np.ndarray:
@@ -178,7 +181,7 @@ class TestFusion:
         hs, ms, _ = pair(9)
         ms, response = ms.isel(band=slice(count)), RESPONSE[:count]
         given = {"endmembers": 5, "iterations": 25, "outer": 2}
-        out = fuse_hsms(hs, ms, psf="box", srf=response, **given)
+        out = _fused(hs, ms, psf="box", srf=response, **given)
         tile = TestSample.tile(hs.values, ms.values)
         sample = draw(tile, {"ms": np.full((count, RATIO), 1 / RATIO)}, 100, 0)
         start = sample.hs.astype(float)[:, vertices(sample.hs.astype(float), 5, 0)]
@@ -189,31 +192,31 @@ class TestFusion:
 
     def test_recovers_a_scene_of_as_many_materials_as_bands(self) -> None:
         hs, ms, truth = pair(20)
-        error = rmse(fuse_hsms(hs, ms, psf="box", srf=RESPONSE, endmembers=8, iterations=300), truth)
+        error = rmse(_fused(hs, ms, psf="box", srf=RESPONSE, endmembers=8, iterations=300), truth)
         assert error < 0.01
         assert error < 0.15 * rmse(truth.copy(data=hs.values.repeat(RATIO, 1).repeat(RATIO, 2)), truth)
 
     def test_few_of_many_pixels_drawn(self) -> None:
         hs, ms, truth = pair(20)
         quick = {"psf": "box", "samples": 60, "endmembers": 8, "iterations": 40}
-        expected = fuse_hsms(hs, ms, **quick)
-        lazy = fuse_hsms(rechunked(hs, 7, 20), rechunked(ms, 60, (1, 31, 28)), **quick).compute()
+        expected = _fused(hs, ms, **quick)
+        lazy = _fused(rechunked(hs, 7, 20), rechunked(ms, 60, (1, 31, 28)), **quick).compute()
         np.testing.assert_allclose(lazy, expected, atol=1e-5)
-        everything = fuse_hsms(hs, ms, **(quick | {"samples": 400}))
+        everything = _fused(hs, ms, **(quick | {"samples": 400}))
         assert rmse(expected, truth) < 1.5 * rmse(everything, truth)
-        other = fuse_hsms(hs, ms, **quick, seed=1)
+        other = _fused(hs, ms, **quick, seed=1)
         assert 0 < rmse(other, expected) < rmse(expected, truth)
 
     def test_result_is_not_negative_and_keeps_the_spectra(self) -> None:
         hs, ms, _ = pair(12)
-        out = fuse_hsms(hs, ms, psf="box")
+        out = _fused(hs, ms, psf="box")
         assert float(out.min()) >= 0
         again = decimate(out.values, np.full(RATIO, 1 / RATIO), RATIO)
         assert float(np.sqrt(((again - hs.values) ** 2).mean())) < 0.01
 
     def test_one_fine_band(self) -> None:
         hs, ms, truth = pair(12)
-        out = fuse_hsms(hs, ms.mean("band", keepdims=True).astype("float32").assign_coords(band=["pan"]), psf="box")
+        out = _fused(hs, ms.mean("band", keepdims=True).astype("float32").assign_coords(band=["pan"]), psf="box")
         assert rmse(out, truth) < rmse(truth.copy(data=hs.values.repeat(RATIO, 1).repeat(RATIO, 2)), truth)
 
     def test_real_sensors(self, shared_data: Path) -> None:
@@ -223,7 +226,7 @@ class TestFusion:
         taps = np.exp(-0.5 * (np.arange(-2, 3) / (3 / 2.35482)) ** 2)
         taps /= taps.sum()
         hs = label(decimate(truth, taps, 3), 90.0, np.full(128, np.nan), "H")
-        out = fuse_hsms(hs, label(ali, 30.0, np.full(9, np.nan), "A"), psf=taps)
+        out = _fused(hs, label(ali, 30.0, np.full(9, np.nan), "A"), psf=taps)
         errors = ((out.values - truth) ** 2).mean(axis=(1, 2), dtype=np.float64)
         assert (10 * np.log10(truth.max(axis=(1, 2)) ** 2 / errors)).mean() >= 28.4
         assert float(sam(out, out.copy(data=truth))) <= 2.7
