@@ -162,7 +162,7 @@ class TestEvery:
         (lambda f, c: (f, c.assign_coords(time=c.time + np.timedelta64(400, "D"))), {}, TimeAxisError, "tolerance"),
         (lambda f, c: (f, c), {"target_times": "2030-01-01"}, TimeAxisError, "no coarse image|outside"),
         (lambda f, c: (f, c), {"pair_times": ["2024-04-08"]}, TimeAxisError, "no date"),
-        (lambda f, c: (f.isel(time=[0, 1]), c), {}, TimeAxisError, "outside of the pairs"),
+        (lambda f, c: (f.isel(time=[0, 1]), c), {"target_times": "2024-04-26"}, TimeAxisError, "outside of the pairs"),
         (lambda f, c: (f, c.assign_coords(wavelength=c.wavelength + 900)), {}, BandNotFoundError, "overlap"),
         (lambda f, c: (f.isel(band=0), c), {}, LayoutError, "on neither"),
         (lambda f, c: (f, c.assign_coords(x=c.x + 7.0)), {}, GridMismatchError, "fine pixels off"),
@@ -180,6 +180,14 @@ def test_wrong_input(change: Any, options: dict[str, Any], error: type[Exception
     fine, coarse = change(*_inputs())
     with pytest.raises(error, match=complaint):
         xrs.fuse_spatiotemporal(fine, coarse, **{"method": "estarfm", **options})
+
+
+def test_dates_that_cannot_be_predicted_are_left_out_unless_asked_for() -> None:
+    fine, coarse = _inputs()
+    out = xrs.fuse_spatiotemporal(fine.isel(time=[0, 1]), coarse, method="estarfm")
+    np.testing.assert_array_equal(out.time.values, coarse.time.values[:4])
+    whole = xrs.fuse_spatiotemporal(fine.isel(time=[0, 1]), coarse, method="starfm")
+    np.testing.assert_array_equal(whole.time.values, coarse.time.values)
 
 
 def test_dates_outside_may_be_predicted_from_the_nearest() -> None:

@@ -59,7 +59,8 @@ def fuse_spatiotemporal(
     method : str or Method
         See ``xrs.list_methods("spatiotemporal")``.
     target_times : datetime64 or sequence of datetime64, optional
-        Dates to predict; all those of ``coarse`` if not given. A date needs an image of ``coarse`` within the
+        Dates to predict. If not given, all those of ``coarse``; with methods that need a pair on each side (and
+        ``outside="error"``) those from the first pair to the last. A date needs an image of ``coarse`` within the
         tolerance (methods that read the whole series interpolate it).
     pair_times : datetime64 or sequence of datetime64, optional
         Dates of ``fine`` to predict from; all those with an image of ``coarse`` within the tolerance if not given.
@@ -134,6 +135,9 @@ def fuse_spatiotemporal(
         choices = [tuple(range(paired.sizes["time"]))] * targets.size
     else:
         fewest, most = _how_many(record, pairs)
+        if target_times is None and fewest > 1 and outside == "error":
+            targets = _between(targets, theirs["time"].values[partner])
+            start = targets[0]
         # Hours between the sensors do not count: pairs are where the coarse one saw the place.
         days = days_since(theirs["time"].values[partner], start)
         seen = days_since(_at(theirs, targets, tolerance)["time"].values, start)
@@ -186,6 +190,11 @@ def _pairs(
             "a larger tolerance=",
         )
     return fine.isel(time=np.flatnonzero(partner >= 0)), partner[partner >= 0]
+
+
+def _between(dates: pd.DatetimeIndex, pairs: Any) -> pd.DatetimeIndex:
+    """Dates from the first pair to the last."""
+    return dates[(dates >= pairs.min()) & (dates <= pairs.max())]
 
 
 def _how_many(method: Method, pairs: int | None) -> tuple[int, int]:
