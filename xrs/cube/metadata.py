@@ -20,15 +20,24 @@ REFLECTANCE_ATTRS: Mapping[str, str] = {
 #: Facts of stored numbers; false once values were scaled or changed.
 _STORAGE_ATTRS = ("scale_factor", "add_offset", "_FillValue", "missing_value", "nodata", "scale", "offset")
 
+_QUANTITY_ATTRS = ("standard_name", "long_name", "units")
+
 
 def provenance(
-    source: xr.DataArray | xr.Dataset, method: str, parameters: Mapping[str, Any], *, doi: str = ""
+    source: xr.DataArray | xr.Dataset,
+    method: str,
+    parameters: Mapping[str, Any],
+    *,
+    doi: str = "",
+    same_quantity: bool = True,
 ) -> dict[str, Any]:
     """Attributes of a result: those of its source that still hold, plus how it was made.
 
+    What names the quantity is left out where the result is another one.
     ``history`` grows by one line without a clock time, so that equal inputs give equal bytes.
     """
-    kept = {k: v for k, v in source.attrs.items() if k not in _STORAGE_ATTRS}
+    dropped = _STORAGE_ATTRS if same_quantity else (*_STORAGE_ATTRS, *_QUANTITY_ATTRS)
+    kept = {k: v for k, v in source.attrs.items() if k not in dropped}
     call = f"xrs {package_version()}: {method}({', '.join(f'{k}={_short(v)}' for k, v in parameters.items())})"
     history = [line for line in (str(source.attrs.get("history", "")), call) if line]
     made = {

@@ -94,7 +94,7 @@ def harmonics(
     made = xr.DataArray(data, dims=("what", "band", "y", "x"))
     made = made.isel({d: 0 for d in ("band",) if d not in values.dims}).assign_coords(kept)
     result = xr.Dataset({name: made.isel(what=i).assign_attrs(_attrs(name, values)) for i, name in enumerate(names)})
-    result.attrs = provenance(values, "harmonics", params, doi=record.reference.doi)
+    result.attrs = provenance(values, "harmonics", params, doi=record.reference.doi, same_quantity=False)
     return result
 
 

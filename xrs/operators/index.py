@@ -78,7 +78,7 @@ def index(
         raise LayoutError("the cube has no dim 'band'", "several bands on one grid")
     computed = {i.name: _compute(i, cube, bands, constants) for i in wanted}
     result = xr.Dataset(computed)
-    result.attrs = provenance(cube, "index", {"names": [i.name for i in wanted], **constants})
+    result.attrs = provenance(cube, "index", {"names": [i.name for i in wanted], **constants}, same_quantity=False)
     return result
 
 
@@ -103,12 +103,12 @@ def _compute(
     result = result if "time" in first.dims else result.isel(time=0)
     result = result.assign_coords({n: c for n, c in first.coords.items() if set(c.dims) <= set(result.dims)})
     result = result.drop_vars(["band", "common_name", "wavelength", "fwhm"], errors="ignore")
-    result.attrs = provenance(cube, "index", {"name": wanted.name, "bands": matched, **fixed}) | {
+    told = {"name": wanted.name, "bands": matched, **fixed}
+    result.attrs = provenance(cube, "index", told, same_quantity=False) | {
         "long_name": wanted.long_name,
         "units": "1",
         "references": wanted.reference,
     }
-    result.attrs.pop("standard_name", None)
     return result
 
 

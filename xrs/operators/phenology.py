@@ -149,7 +149,7 @@ def phenology(
     told |= {"base": base, "year_start": year_start, "months": months, "max_gap": max_gap}
     told |= {"min_amplitude": min_amplitude}
     result = _labelled(values, found, years)
-    result.attrs = provenance(values, "phenology", told, doi=_DOIS[method])
+    result.attrs = provenance(values, "phenology", told, doi=_DOIS[method], same_quantity=False)
     alone = isinstance(cube, xr.Dataset) and result.sizes.get("band") == 1
     return result.isel(band=0) if alone else result
 
