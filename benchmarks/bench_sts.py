@@ -30,7 +30,9 @@ KERNELS = ((1,), (1, 3), (1, 3, 5))
 #: Of each stage those of the paper, and the best of the quick ones.
 TEMPORAL, SPECTRAL = ("estarfm", "stf3dcnn"), ("cnmf", "srecnn", "mtf_glp_hs")
 #: Of networks in a row that are trained on the case.
-TRAINING: Mapping[str, Mapping[str, Any]] = {"stf3dcnn": {"temporal": {"epochs": 3, "patches": 60, "progress": False}}}
+TRAINING: Mapping[str, Mapping[str, Any]] = {
+    "stf3dcnn": {"temporal": {"features": 16, "epochs": 4, "patches": 40, "train_batch": 4, "progress": False}}
+}
 _COLUMNS = ("CC", "SAM", "PSNR", "SSIM", "time")
 
 
