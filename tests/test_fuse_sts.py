@@ -176,7 +176,7 @@ def _same(*cubes: xr.DataArray) -> tuple[xr.DataArray, ...]:
             GridMismatchError,
             "pixel",
         ),
-        (_same, {"target_times": ["2023-08-01"]}, TimeAxisError, "outside"),
+        (_same, {"target_times": ["2023-08-01"]}, TimeAxisError, "no coarse image"),
         (_same, {"target_times": []}, TimeAxisError, "empty"),
         (_same, {"nonsense": 1}, ParameterError, "nonsense"),
         (_same, {"psf": "estimate"}, ParameterError, "estimate"),
@@ -248,3 +248,32 @@ def test_comparison_has_a_row_for_each_date_and_their_mean() -> None:
     np.testing.assert_allclose(table.loc["starfm+gsa_hs"]["PSNR"][dates], alone.mean("band").values, rtol=1e-5)
     assert table.loc[("map_sts", "mean"), "time"] > 0
     assert len(KEYS) < len(dates)
+
+
+def test_a_date_the_wide_sensor_did_not_see_is_refused() -> None:
+    hs, ms, wide = sensors()
+    away = wide.time.values[1] + np.timedelta64(5, "D")
+    with pytest.raises(TimeAxisError, match="no coarse image"):
+        _fused("map_sts", hs, ms, wide, target_times=away)
+
+
+def test_hours_between_the_sensors_do_not_count() -> None:
+    hs, ms, wide = sensors()
+    late = np.timedelta64(10, "h")
+    moved = [cube.assign_coords(time=cube.time + late) for cube in (hs, ms)]
+    np.testing.assert_allclose(_fused("map_sts", *moved, wide), _fused("map_sts", hs, ms, wide), atol=1e-6)
+
+
+def test_dates_that_cannot_be_predicted_are_left_out_unless_asked_for() -> None:
+    hs, ms, wide = sensors()
+    early = [cube.isel(time=slice(None, -1)) for cube in (hs, ms)]
+    out = _fused("map_sts", *early, wide)
+    assert out.time.values[-1] == early[0].time.values[-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_date_outside_of_the_others_is_refused_if_asked_for(name: str) -> None:
+    hs, ms, wide = sensors()
+    early = [cube.isel(time=slice(None, -1)) for cube in (hs, ms)]
+    with pytest.raises(TimeAxisError, match="outside of the pairs"):
+        _fused(name, *early, wide, target_times=wide.time.values[-1])

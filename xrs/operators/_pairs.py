@@ -19,8 +19,10 @@ from xrs.operators.observe import degrade
 __all__ = [
     "choose_pairs",
     "common_area",
+    "dates_between",
     "dates_to_chunks",
     "days_since",
+    "images_at",
     "match_dates",
     "matched_bands",
     "on_own_grid",
@@ -93,6 +95,29 @@ def on_own_grid(coarse: xr.DataArray, ratio: int) -> xr.DataArray:
 def match_dates(dates: pd.DatetimeIndex, among: pd.DatetimeIndex, tolerance: Any) -> NDArray[np.int64]:
     """The index of the nearest of ``among`` for each date; -1 where none is within the tolerance."""
     return among.get_indexer(dates, method="nearest", tolerance=pd.Timedelta(tolerance))
+
+
+def images_at(cube: xr.DataArray, dates: pd.DatetimeIndex, tolerance: Any) -> xr.DataArray:
+    """The nearest image of a cube for each date.
+
+    Raises
+    ------
+    TimeAxisError
+        If there is none within the tolerance.
+    """
+    found = match_dates(dates, pd.DatetimeIndex(cube["time"].values), tolerance)
+    if (found < 0).any():
+        raise TimeAxisError(
+            f"no coarse image within {pd.Timedelta(tolerance)} of {dates[found < 0][0]}",
+            "dates to predict on which the coarse sensor saw something",
+            "a larger tolerance=, or other target_times=",
+        )
+    return cube.isel(time=found)
+
+
+def dates_between(dates: pd.DatetimeIndex, pairs: Any) -> pd.DatetimeIndex:
+    """Dates from the first pair to the last."""
+    return dates[(dates >= pairs.min()) & (dates <= pairs.max())]
 
 
 def choose_pairs(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xrs.cube import to_dataset
 from xrs.errors import ModelCardError, ParameterError
 from xrs.kernels import decimate, reach_of
 from xrs.kernels.types import Float32, Float64
@@ -20,7 +21,7 @@ from xrs.methods import Binding
 from xrs.methods.base import State, Tile
 from xrs.models import Model
 
-__all__ = ["check_asked", "residual", "with_ancillaries", "with_ancillary", "with_spread"]
+__all__ = ["check_asked", "residual", "told", "with_ancillaries", "with_ancillary", "with_spread"]
 
 #: Side of the window, in coarse pixels, whose root mean square a residual is.
 _WINDOW = 3
@@ -106,6 +107,14 @@ def with_ancillaries(cube: xr.Dataset, beside: xr.Dataset, kind: str) -> xr.Data
     for name, values in beside.data_vars.items():
         cube = with_ancillary(cube, str(name), values, kind)
     return cube
+
+
+def told(source: xr.DataArray | xr.Dataset, result: xr.DataArray, beside: xr.DataArray, kind: str) -> xr.Dataset:
+    """A result with what is known of its errors, laid out as what it was made of."""
+    if isinstance(source, xr.Dataset):
+        return with_ancillaries(to_dataset(result), to_dataset(beside), kind)
+    name = str(result.name or "fused")
+    return with_ancillary(result.to_dataset(name=name).assign_attrs(result.attrs), name, beside, kind)
 
 
 def with_ancillary(cube: xr.Dataset, name: str, values: xr.DataArray, kind: str) -> xr.Dataset:

@@ -14,7 +14,7 @@ from xrs.methods.hsms._guard import guarded
 from xrs.methods.hsms._observation import Known
 from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
 from xrs.operators._hsms import known_response, possible_psfs, registered
-from xrs.operators._uncertainty import check_asked, residual, with_ancillaries, with_ancillary, with_spread
+from xrs.operators._uncertainty import check_asked, residual, told, with_spread
 from xrs.sensors import Sensor
 
 __all__ = ["fuse_hsms"]
@@ -176,16 +176,8 @@ def fuse_hsms(
 
     result = labelled(data[:, :count])
     if spread:
-        return _told(hs, result, labelled(data[:, count:]), "std")
+        return told(hs, result, labelled(data[:, count:]), "std")
     if uncertainty:
         misfit = residual(data, with_all_dims(coarse).data, known.psfs[-1]["hs"])
-        return _told(hs, result, labelled(misfit), "residual")
+        return told(hs, result, labelled(misfit), "residual")
     return to_dataset(result) if isinstance(hs, xr.Dataset) else result
-
-
-def _told(hs: xr.DataArray | xr.Dataset, result: xr.DataArray, beside: xr.DataArray, kind: str) -> xr.Dataset:
-    """A result with what is known of its errors."""
-    if isinstance(hs, xr.Dataset):
-        return with_ancillaries(to_dataset(result), to_dataset(beside), kind)
-    name = str(result.name or "fused")
-    return with_ancillary(result.to_dataset(name=name).assign_attrs(result.attrs), name, beside, kind)

@@ -18,8 +18,10 @@ from xrs.operators._fusion import check_floats, label, observed
 from xrs.operators._pairs import (
     choose_pairs,
     common_area,
+    dates_between,
     dates_to_chunks,
     days_since,
+    images_at,
     match_dates,
     matched_bands,
     on_own_grid,
@@ -136,11 +138,11 @@ def fuse_spatiotemporal(
     else:
         fewest, most = _how_many(record, pairs)
         if target_times is None and fewest > 1 and outside == "error":
-            targets = _between(targets, theirs["time"].values[partner])
+            targets = dates_between(targets, theirs["time"].values[partner])
             start = targets[0]
         # Hours between the sensors do not count: pairs are where the coarse one saw the place.
         days = days_since(theirs["time"].values[partner], start)
-        seen = days_since(_at(theirs, targets, tolerance)["time"].values, start)
+        seen = days_since(images_at(theirs, targets, tolerance)["time"].values, start)
         choices = [choose_pairs(t, days, fewest, most, outside=outside) for t in seen]
     parts = []
     for run, chosen in runs_of(choices):
@@ -192,11 +194,6 @@ def _pairs(
     return fine.isel(time=np.flatnonzero(partner >= 0)), partner[partner >= 0]
 
 
-def _between(dates: pd.DatetimeIndex, pairs: Any) -> pd.DatetimeIndex:
-    """Dates from the first pair to the last."""
-    return dates[(dates >= pairs.min()) & (dates <= pairs.max())]
-
-
 def _how_many(method: Method, pairs: int | None) -> tuple[int, int]:
     """The fewest and the most pairs of a prediction."""
     fewest, most = method.pairs
@@ -225,22 +222,11 @@ def _observations(
         days["series"] = days_since(coarse["time"].values, start)
         sources["series"] = Source(with_all_dims(coarse).data, 1, steady=True)
     else:
-        at_pairs, at_targets = coarse.isel(time=partner[list(chosen)]), _at(coarse, targets, tolerance)
+        at_pairs, at_targets = coarse.isel(time=partner[list(chosen)]), images_at(coarse, targets, tolerance)
         days["coarse"] = days_since(at_pairs["time"].values, start)
         sources["coarse"] = Source(with_all_dims(at_pairs).data, 1, steady=True)
         sources["target"] = Source(with_all_dims(at_targets).data, 1)
     return sources, Dates(days, dates_to_chunks(targets.size))
-
-
-def _at(coarse: xr.DataArray, targets: pd.DatetimeIndex, tolerance: Any) -> xr.DataArray:
-    found = match_dates(targets, pd.DatetimeIndex(coarse["time"].values), tolerance)
-    if (found < 0).any():
-        raise TimeAxisError(
-            f"no coarse image within {pd.Timedelta(tolerance)} of {targets[found < 0][0]}",
-            "dates to predict on which the coarse sensor saw something",
-            "a larger tolerance=, or other target_times=",
-        )
-    return coarse.isel(time=found)
 
 
 def _predict(method: Method, binding: Binding, sources: dict[str, Source], dates: Dates, ratio: int, bands: int) -> Any:

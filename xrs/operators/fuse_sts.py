@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from xrs.cube import (
@@ -30,7 +31,16 @@ from xrs.lazy import Dates, Source, joined_dates, map_tiles
 from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.operators._fusion import check_floats, label, observed
 from xrs.operators._hsms import keys_of, known_response, possible_psfs
-from xrs.operators._pairs import choose_pairs, dates_to_chunks, days_since, match_dates, pick_targets, runs_of
+from xrs.operators._pairs import (
+    choose_pairs,
+    dates_between,
+    dates_to_chunks,
+    days_since,
+    images_at,
+    match_dates,
+    pick_targets,
+    runs_of,
+)
 from xrs.operators.fuse_hsms import fuse_hsms
 from xrs.operators.fuse_spatiotemporal import fuse_spatiotemporal
 from xrs.sensors import Sensor, psf_of
@@ -237,20 +247,34 @@ def _joint(
     # So that a day is a day of the year to those who ask for it.
     start = pd.Timestamp(targets[0].year, 1, 1)
     partners = {role: _partners(case.cubes[role], wide, role, tolerance) for role in ("hs", "ms")}
+    # Hours between the sensors do not count: dates are those on which the wide one saw the place.
+    seen_on = {role: images_at(wide, dates, tolerance)["time"].values for role, (_, dates) in partners.items()}
+    if target_times is None and outside == "error":
+        for seen in seen_on.values():
+            targets = dates_between(targets, seen) if len(seen) > 1 else targets
+        if not targets.size:
+            raise TimeAxisError(
+                "no date of wide lies between those of hs and between those of ms",
+                "dates that both embrace",
+                "outside='nearest' to predict them from the nearest dates",
+            )
     binding = Binding(params, record.needs, record.passes)
     if record.bind is not None:
         unit = max(case.factors.values())
-        seen = {role: observed(cube, unit // case.factors[role]) for role, cube in case.cubes.items()}
-        binding = record.bind(seen, ("hs",), **params)
+        images = {role: observed(cube, unit // case.factors[role]) for role, cube in case.cubes.items()}
+        binding = record.bind(images, ("hs",), **params)
     choices = [
-        tuple(_chosen(case.cubes[role], partners[role], t, start, pairs, outside) for role in ("hs", "ms"))
-        for t in days_since(targets.values, start)
+        tuple(_chosen(partners[role][0], days_since(seen_on[role], start), t, pairs, outside) for role in ("hs", "ms"))
+        for t in days_since(images_at(wide, targets, tolerance)["time"].values, start)
     ]
     parts = []
     for run, (of_hs, of_ms) in runs_of(choices):
         keyed = {"hs": hs.isel(time=list(of_hs)), "ms": ms.isel(time=list(of_ms))}
-        keyed |= {f"wide_{role}": _nearest(wide, cube, tolerance) for role, cube in keyed.items()}
-        target = wide.isel(time=match_dates(targets[run], pd.DatetimeIndex(wide["time"].values), tolerance))
+        keyed |= {
+            f"wide_{role}": images_at(wide, pd.DatetimeIndex(cube["time"].values), tolerance)
+            for role, cube in keyed.items()
+        }
+        target = images_at(wide, targets[run], tolerance)
         days = {role: days_since(cube["time"].values, start) for role, cube in keyed.items()}
         dates = Dates(days | {"target": days_since(targets[run].values, start)}, dates_to_chunks(len(targets[run])))
         sources = {
@@ -263,8 +287,10 @@ def _joint(
     return label(joined_dates(parts), like, ms, method=record, family="fuse_sts", params=params, beside=[ms, wide])
 
 
-def _partners(cube: xr.DataArray, wide: xr.DataArray, role: str, tolerance: Any) -> Any:
-    """Dates of a cube on which the wide one was seen too."""
+def _partners(
+    cube: xr.DataArray, wide: xr.DataArray, role: str, tolerance: Any
+) -> tuple[NDArray[np.int64], pd.DatetimeIndex]:
+    """Which dates of a cube the wide one saw too, and these dates."""
     found = match_dates(pd.DatetimeIndex(cube["time"].values), pd.DatetimeIndex(wide["time"].values), tolerance)
     if (found < 0).all():
         raise TimeAxisError(
@@ -273,22 +299,15 @@ def _partners(cube: xr.DataArray, wide: xr.DataArray, role: str, tolerance: Any)
             "dates that both have",
             "a larger tolerance=",
         )
-    return np.flatnonzero(found >= 0)
+    usable = np.flatnonzero(found >= 0)
+    return usable, pd.DatetimeIndex(cube["time"].values[usable])
 
 
-def _chosen(
-    cube: xr.DataArray, usable: Any, target: float, start: pd.Timestamp, pairs: int, outside: str
-) -> tuple[int, ...]:
-    days = days_since(cube["time"].values[usable], start)
+def _chosen(usable: NDArray[np.int64], days: Float64, target: float, pairs: int, outside: str) -> tuple[int, ...]:
     inside = days[0] <= target <= days[-1]
     fewest = min(pairs, days.size) if outside == "nearest" or not inside else 1
     found = choose_pairs(target, days, fewest, min(pairs, days.size), outside=outside)
     return tuple(int(usable[k]) for k in found)
-
-
-def _nearest(wide: xr.DataArray, cube: xr.DataArray, tolerance: Any) -> xr.DataArray:
-    theirs = pd.DatetimeIndex(wide["time"].values)
-    return wide.isel(time=match_dates(pd.DatetimeIndex(cube["time"].values), theirs, tolerance))
 
 
 def _predict(case: StsCase, method: Method, binding: Binding, sources: Mapping[str, Source], dates: Dates) -> Any:

@@ -12,7 +12,7 @@ from xrs.errors import LayoutError
 from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
 from xrs.operators._refine import injection, refine
-from xrs.operators._uncertainty import check_asked, residual, with_ancillaries, with_ancillary, with_spread
+from xrs.operators._uncertainty import check_asked, residual, told, with_spread
 from xrs.sensors import Sensor, psf_of
 
 __all__ = ["pansharpen"]
@@ -155,20 +155,10 @@ def pansharpen(
     count = len(keys)
     result = labelled(data[:, :count])
     if spread:
-        return _told(ms, result, labelled(data[:, count:]), "std")
+        return told(ms, result, labelled(data[:, count:]), "std")
     if uncertainty:
-        return _told(ms, result, labelled(residual(data, with_all_dims(coarse).data, taps["ms"])), "residual")
+        return told(ms, result, labelled(residual(data, with_all_dims(coarse).data, taps["ms"])), "residual")
     return to_dataset(result) if isinstance(ms, xr.Dataset) else result
-
-
-def _told(ms: xr.DataArray | xr.Dataset, result: xr.DataArray, beside: xr.DataArray, kind: str) -> xr.Dataset:
-    """A result with what is known of its errors."""
-    if isinstance(ms, xr.Dataset):
-        return with_ancillaries(to_dataset(result), to_dataset(beside), kind)
-    name = str(result.name or "fused")
-    cube = result.to_dataset(name=name)
-    cube.attrs = dict(result.attrs)
-    return with_ancillary(cube, name, beside, kind)
 
 
 def pan_psf(sensor: str | Sensor | None, keys: list[Any], ratio: int, psf: Any) -> dict[str, Any]:

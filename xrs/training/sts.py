@@ -59,7 +59,8 @@ def fuse_sts(
         ``("estarfm", "cnmf")``: first the second one brings ``hyperspectral`` to the fine grid, then the first one to
         the dates of ``wide``, each band by the one of ``wide`` nearest in wavelength.
     target_times : array_like, optional
-        Dates to predict; those of ``wide`` if not given.
+        Dates to predict, each within the tolerance of one of ``wide``. If not given, those of ``wide``; with
+        ``outside="error"`` and several dates of the other sensors those from their first to their last.
     tolerance : timedelta or str
         How far apart dates of two sensors may be that count as one.
     pairs : int
@@ -68,14 +69,14 @@ def fuse_sts(
     outside : {"error", "nearest"}
         What to do with a date before the first or after the last of those.
     sensors : Sensors, optional
-        The instruments, see :class:`xrs.operators.fuse_sts.Sensors`: point spread and spectral response.
+        The instruments, see :class:`xrs.Sensors`: point spread and spectral response.
     psf : {"mtf", "box", "gaussian"} or array
         See :func:`xrs.fuse_hsms`.
     **params
         Parameters of the method. For a network either ``model``, or parameters of its training, by default that of
         :func:`train_sts`. For two methods mappings of parameters ``temporal`` and ``spectral``; a network among them
         that has no ``model`` in its mapping is trained if it is the temporal one (:func:`train_pairs`, whose
-        parameters the mapping may then hold).
+        parameters the mapping may then hold); what the first method makes is then held in memory.
 
     Returns
     -------

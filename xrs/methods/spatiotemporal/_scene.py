@@ -13,7 +13,7 @@ from xrs.kernels import Moments, merge_moments, moments_of, upsample
 from xrs.kernels.resample import reach_of_kernel
 from xrs.kernels.types import Bool, Float32, Float64
 from xrs.methods.base import Param, Pass, State, Tile
-from xrs.methods.spatiotemporal._grids import to_fine
+from xrs.methods.spatiotemporal._grids import inside_scene, to_fine, trimmed
 
 __all__ = [
     "KERNEL",
@@ -98,14 +98,7 @@ def images_of(tile: Tile, state: State, radius: int, kernel: str) -> Images:
     sides = tile["fine"].shape[-2:]
     inner: tuple[Any, ...] = (..., *(slice(cut, side - cut) for side in sides))
     # Windows end at the scene's edges, beyond which tiles are mirrored.
-    inside = [
-        (place >= 0) & (place < end * ratio)
-        for place, end in (
-            (np.arange(side - 2 * cut) + first * ratio - radius, end)
-            for side, first, end in zip(sides, tile.origin, state["end"], strict=True)
-        )
-    ]
-    within = inside[0][:, None] & inside[1]
+    within = trimmed(inside_scene(tile, "fine", state["end"]), cut)
 
     def image(name: str) -> Float32:
         values = tile[name]
