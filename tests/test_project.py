@@ -22,6 +22,7 @@ LAYERS = [
     "kernels",
     "cube",
     "sensors",
+    "spectra",
     "nets",
     "models",
     "learning",

@@ -15,6 +15,7 @@ from xrs.errors import XrsError
 if TYPE_CHECKING:
     from xrs import cube, errors, indices, io, kernels, lazy, methods, models, nets, operators, quality, scenes, sensors
     from xrs import plots as plots
+    from xrs import spectra as spectra
     from xrs.indices import list_indices
     from xrs.io.product import open_product, to_product
     from xrs.io.stac import open_stac
@@ -87,7 +88,7 @@ _WHERE = {
 
 _ROOMS = (
     *("cube", "errors", "indices", "io", "kernels", "lazy", "methods", "models", "nets", "operators", "quality"),
-    *("plots", "scenes", "sensors"),
+    *("plots", "scenes", "sensors", "spectra"),
 )
 
 __all__ = [
@@ -137,6 +138,7 @@ __all__ = [
     "sensors",
     "sharpen",
     "smooth",
+    "spectra",
     "to_product",
     "train",
     "train_pairs",

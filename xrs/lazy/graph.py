@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import DataNode, TaskRef
+from dask._task_spec import DataNode, Task, TaskRef
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from xrs.lazy.plan import Source, TileSpec
 from xrs.lazy.reader import Reader
 from xrs.lazy.window import Window
+from xrs.methods.base import Deferred
 
-__all__ = ["add_shared", "as_dask", "dask_array", "joined_dates", "ref_to", "token_of", "window_refs"]
+__all__ = ["add_shared", "as_dask", "computed", "dask_array", "joined_dates", "ref_to", "token_of", "window_refs"]
 
 
 def token_of(*parts: Any) -> str:
@@ -33,8 +35,14 @@ def add_shared(graph: dict[Any, Any], key: str, shared: Mapping[str, Any]) -> di
     """Add a node with what all tiles share; returns the keyword by which a tile's task takes it."""
     if not shared:
         return {}
-    graph[key] = DataNode(key, shared)
+    deferred = any(isinstance(value, Deferred) for value in shared.values())
+    graph[key] = Task(key, partial(computed, shared)) if deferred else DataNode(key, shared)
     return {"shared": TaskRef(key)}
+
+
+def computed(shared: Mapping[str, Any]) -> dict[str, Any]:
+    """What all tiles share, deferred values computed."""
+    return {name: value.value() if isinstance(value, Deferred) else value for name, value in shared.items()}
 
 
 def joined_dates(parts: Sequence[Any]) -> Any:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from xrs.errors import ParameterError
 from xrs.kernels.types import Float64
-from xrs.lazy.graph import add_shared, as_dask, dask_array, ref_to, token_of, window_refs
+from xrs.lazy.graph import add_shared, as_dask, computed, dask_array, ref_to, token_of, window_refs
 from xrs.lazy.passes import add_pass, eager_states
 from xrs.lazy.plan import Plan, Source, TileSpec, make_plan
 from xrs.lazy.reader import Reader, eager_tiles, read_all, unseen
@@ -84,7 +84,8 @@ def map_tiles(
     params : mapping
         Keyword arguments of ``apply`` and the passes.
     shared : mapping
-        More of ``apply``'s, too large to travel with every task: one node of the graph.
+        More of ``apply``'s, too large to travel with every task: one node of the graph, where deferred values are
+        computed.
     carriers : sequence of str
         Observations whose bands are put out; see :func:`xrs.lazy.window.blank_unseen`.
     bandwise : bool
@@ -112,7 +113,8 @@ def map_tiles(
     runner = _Apply(reader, apply, params, factor, bands, tuple(carriers), bandwise, aside)
     if not any(s.is_lazy for s in sources.values()):
         states = eager_states(sources, plan, reader, passes, params)
-        return _run_eagerly(sources, plan, reader, partial(runner, shared=shared), states, plan.chunks(bands, factor))
+        walk = partial(runner, shared=computed(shared))
+        return _run_eagerly(sources, plan, reader, walk, states, plan.chunks(bands, factor))
     arrays = as_dask(sources)
     token = token_of(runner, shared, passes, plan, arrays)
     graph: dict[Any, Any] = {}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from xrs.kernels.types import Float32, Float64
 from xrs.reference import Reference
 
-__all__ = ["Binding", "Float32", "Method", "Param", "Pass", "Reference", "State", "Tile"]
+__all__ = ["Binding", "Deferred", "Float32", "Method", "Param", "Pass", "Reference", "State", "Tile"]
 
 #: What the passes learned of the scene: small, picklable, float64.
 State = Mapping[str, Any]
@@ -101,6 +101,18 @@ class Param:
 
 
 @dataclass(frozen=True)
+class Deferred:
+    """A ``shared`` value that is computed when a result is, once for all tiles: ``function(*args)``."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+
+    def value(self) -> Any:
+        """What it stands for."""
+        return self.function(*self.args)
+
+
+@dataclass(frozen=True)
 class Binding:
     """What a method is for the bands of one scene; see :attr:`Method.bind`.
 
@@ -112,11 +124,14 @@ class Binding:
         The observations needed.
     passes : tuple of Pass
         In place of the record's.
+    block : int
+        In place of the record's.
     """
 
     params: Mapping[str, Any]
     used: tuple[str, ...]
     passes: tuple[Pass, ...] = ()
+    block: int = 0
 
 
 def no_halo(factors: Mapping[str, int], **params: Any) -> int:
@@ -157,6 +172,9 @@ class Method:
         ``(observed, outputs, **params) -> Binding`` for methods that fit only certain bands: given
         :class:`xrs.models.Observed` of every observation by name and the names of those whose bands are put
         out. Raises ModelCardError.
+    learn : callable or None
+        ``(given, wanted, **params) -> fit`` for methods of family ``spectral`` that learn from examples of spectra; see
+        there.
     pairs : tuple of int
         For family ``spatiotemporal``: the fewest and the most dates of the fine cube that it predicts a date from.
     engines : tuple of str
@@ -177,6 +195,7 @@ class Method:
     bandwise: bool = False
     needs: tuple[str, ...] = ("ms", "pan")
     bind: Callable[..., Binding] | None = None
+    learn: Callable[..., Any] | None = None
     pairs: tuple[int, int] = (1, 1)
     engines: tuple[str, ...] = ("numba",)
     differs: str = ""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAMILIES", "get_method", "list_methods", "methods_of", "resolve_params"]
 
-FAMILIES = ("pansharpen", "sharpen", "hsms", "spatiotemporal", "sts", "temporal", "refine")
+FAMILIES = ("pansharpen", "sharpen", "hsms", "spectral", "spatiotemporal", "sts", "temporal", "retrieval", "refine")
 
 
 #: The module of a family that makes its methods of the networks, and loads torch for that.

@@ -50,14 +50,19 @@ class Card:
     network : str
         Its architecture; see ``xrs.nets.list_networks()``.
     task : str
-        ``"sharpen"`` or ``"pansharpen"``; ``"refine"``; ``"spectral"``, other bands of one image; ``"spatiotemporal"``,
-        whose images are fine ones of some dates, coarse ones of the same dates, and the coarse one to predict from;
+        ``"sharpen"`` or ``"pansharpen"``; ``"refine"``; ``"spectral"``, other bands than those seen;
+        ``"spatiotemporal"``, whose images are fine ones of some dates, coarse ones of the same dates, and the coarse one to predict from;
         ``"sts"``, whose images are the fine, the wide and the hyperspectral sensor, all on the fine grid.
     images : tuple of ImageSpec
-        The finest first, then coarser ones. The result has the bands of the last on the grid of the first.
+        The finest first, then coarser ones. The result has the bands of the last (for task ``"spectral"`` the
+        ``outputs``) on the grid of the first.
     margin : int
         Pixels of the last image around a pixel on which its result depends; -1 until
         :meth:`Model.from_module` computes it.
+    window : int
+        0 where a result depends on the pixels within the margin alone. Else the network looks at the whole of an image
+        (pooling, attention), and is applied to windows of this side, with the margin around: pixels of the last image,
+        from the first pixel of the scene on.
     scale : float
         The network sees values divided by this, and its result is multiplied by it.
     units : str
@@ -75,7 +80,7 @@ class Card:
         ``members`` and thinned networks (``passes``) it has, and the ``factors`` by band of the last image that scale
         its standard deviation, so that 1.645 of it covers ``level`` of the pixels.
     outputs : ImageSpec, optional
-        The bands of the result on the grid of the first image, where they are not those of the last one.
+        For task ``"spectral"``: the bands of the result, on the grid of the first image.
     licence, created_by : str
         SPDX identifier of the weights' licence; program and version that made them.
     sha256 : str
@@ -86,6 +91,7 @@ class Card:
     task: str
     images: tuple[ImageSpec, ...]
     margin: int = -1
+    window: int = 0
     scale: float = 1.0
     units: str = "1"
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -180,18 +186,23 @@ def _check(card: Card) -> None:
         raise ModelCardError(f"a card with images of the ratios {ratios}", "ratios from 1 on, that nest")
     if len(set(ratios)) < len(ratios) and card.task not in _SAME_GRID:
         raise ModelCardError(f"a card for {card.task!r} with images of the ratios {ratios}", "ratios that rise")
-    if (len(ratios) < 2) != (card.outputs is not None) or card.result.ratio != ratios[-1]:
+    if (card.task == "spectral") != (card.outputs is not None) or (card.outputs and card.outputs.ratio != 1):
         found = "no outputs" if card.outputs is None else f"outputs of ratio {card.outputs.ratio}"
         raise ModelCardError(
-            f"a card with {len(ratios)} image(s) and {found}", "two images or more, or one and outputs on its grid"
+            f"a card for {card.task!r} with {found}", "outputs on the grid of the first image for 'spectral' alone"
         )
+    if len(ratios) < 2 and card.task != "spectral":
+        raise ModelCardError(f"a card for {card.task!r} with one image", "two images or more")
     for image in (*card.images, card.result):
         if not image.bands or len(set(image.bands)) < len(image.bands):
             raise ModelCardError(f"a card with an image of the bands {image.bands}", "bands with keys of their own")
         if len(image.wavelengths) not in (0, len(image.bands)):
             raise ModelCardError(f"{len(image.wavelengths)} wavelengths of the bands {image.bands}", "one for each")
-    if not (card.scale > 0 and math.isfinite(card.scale)) or card.margin < -1:
-        raise ModelCardError(f"a card with scale={card.scale} and margin={card.margin}", "a scale above 0, a margin")
+    if not (card.scale > 0 and math.isfinite(card.scale)) or card.margin < -1 or card.window < 0:
+        raise ModelCardError(
+            f"a card with scale={card.scale}, margin={card.margin} and window={card.window}",
+            "a scale above 0, a margin",
+        )
     if card.uncertainty:
         _check_uncertainty(card.uncertainty, card.result.bands)
 

@@ -6,6 +6,7 @@ The only module here that knows devices. Each process holds a network once per d
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import multiprocessing
 import threading
@@ -73,7 +74,8 @@ def infer(
     images : sequence of ndarray, float32, (band, y, x)
         In the order of the card, without gaps, on nested grids.
     halo : int
-        Width of the margin around the tile in pixels of the last image; at least the card's margin.
+        Width of the margin around the tile in pixels of the last image; at least the card's margin. The tile of a model
+        with a window begins at multiples of it.
     device : str
         ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     dtype : {"float32", "bfloat16"}
@@ -99,16 +101,17 @@ def infer(
     held = _held(model, chosen)
     _bound_threads()
     ratio = model.card.ratios[-1]
-    layers = held.layers[spread]
     height, width = (n - 2 * halo for n in images[-1].shape[1:])
-    windows = _windows(height, width, model.card.margin, _patch_area(layers, model.card.margin, ratio, dtype))
-    patches = _Patches(model, images, halo, windows)
     bands = len(model.card.result.bands)
     out = np.empty(((1 + spread) * bands, height * ratio, width * ratio), np.float32)
-    run = _narrowed(_run_of(held.network, spread), layers, patches.core, ratio)
+    run = _run_of(held.network, spread)
     with _alone_on(chosen), torch.inference_mode(), _precision(chosen, dtype):
-        for part, result in _batches(run, patches, chosen, batch_size):
-            patches.put(out, part, result)
+        for windows in _groups(model.card, held, (height, width), spread, dtype):
+            patches = _Patches(model, images, halo, windows)
+            if not model.card.window:
+                run = _narrowed(run, held.layers[spread], patches.core, ratio)
+            for part, result in _batches(run, patches, chosen, batch_size):
+                patches.put(out, part, result)
     if spread:
         factors = [model.card.uncertainty["factors"][band] for band in model.card.result.bands]
         out[bands:] *= np.asarray(factors, np.float32)[:, None, None]
@@ -165,6 +168,8 @@ def _held(model: Model, device: torch.device) -> _Held:
 
 
 def _layers(network: nn.Module, card: Card) -> dict[bool, Layers]:
+    if card.window:
+        return {}
     probe = copy.deepcopy(network).to(torch.float64)
     spreads = (False, True) if isinstance(network, Uncertain) else (False,)
     return {spread: layers_of(_run_of(probe, spread), card.bands, card.ratios, card.margin) for spread in spreads}
@@ -286,6 +291,20 @@ def _patch_area(layers: Layers, margin: int, ratio: int, dtype: str) -> int:
     """
     of_layer = _LAYER_BYTES / (layers.width * (2 if dtype == "bfloat16" else 4))
     return max(int(of_layer) // ratio**2, (_LEAST_CORE * margin + 2 * margin) ** 2, 1)
+
+
+def _groups(
+    card: Card, held: _Held, size: tuple[int, int], spread: bool, dtype: str
+) -> list[list[tuple[slice, slice]]]:
+    """Windows that cover a tile, in groups of one size."""
+    if not card.window:
+        area = _patch_area(held.layers[spread], card.margin, card.ratios[-1], dtype)
+        return [_windows(*size, card.margin, area)]
+    groups: dict[tuple[int, int], list[tuple[slice, slice]]] = {}
+    rows, columns = ([slice(n, min(n + card.window, end)) for n in range(0, end, card.window)] for end in size)
+    for y, x in itertools.product(rows, columns):
+        groups.setdefault((y.stop - y.start, x.stop - x.start), []).append((y, x))
+    return list(groups.values())
 
 
 def _windows(height: int, width: int, margin: int, area: int) -> list[tuple[slice, slice]]:

@@ -58,7 +58,7 @@ class Model:
         module : torch.nn.Module
             The network of the card, built for the card's images.
         card : Card
-            Its hash is filled in, and its margin (from the network's receptive field) if it has none.
+            Its hash is filled in, and if it has no margin, that (from the network's receptive field) and its window.
 
         Raises
         ------
@@ -80,11 +80,16 @@ class Model:
         >>> model.card.sha256 == Model.from_module(model.build(), card).card.sha256
         True
         """
+        from xrs.nets import get_network
         from xrs.nets.receptive import receptive_margin
 
         weights = {name: tensor.detach().cpu().numpy().copy() for name, tensor in module.state_dict().items()}
-        margin = receptive_margin(module, card.bands, card.ratios) if card.margin < 0 else card.margin
-        return cls(replace(card, margin=margin, sha256=hash_of(weights)), weights=weights)
+        record = get_network(card.network)
+        margin, window = card.margin, card.window
+        if margin < 0:
+            window = record.window
+            margin = record.margin if window else receptive_margin(module, card.bands, card.ratios)
+        return cls(replace(card, margin=margin, window=window, sha256=hash_of(weights)), weights=weights)
 
     def weights(self) -> Weights:
         """The tensors by name; read and checked each time if the model stands for a file.

@@ -44,7 +44,7 @@ class Network:
         takes ``outputs`` besides.
     tasks : tuple of str
         ``"sharpen"``, ``"pansharpen"`` or both; ``"refine"`` improves what was fused; ``"spectral"`` makes other bands
-        of one image; ``"spatiotemporal"`` predicts a date from pairs of others; ``"sts"`` many bands and many dates
+        than those it sees; ``"spatiotemporal"`` predicts a date from pairs of others; ``"sts"`` many bands and dates
         from three sensors, on the fine grid. A network for pansharpening alone takes exactly one panchromatic band and
         one coarse image.
     summary : str
@@ -55,6 +55,9 @@ class Network:
         The module's own parameters and their defaults.
     images : int
         How many images it takes at most; 0 for any number.
+    window, margin : int
+        Of networks whose result depends on the whole image they see (pooling, attention): the side of the windows they
+        are applied to, and what is seen around each, in pixels of the last image. 0 for all others.
     stages : tuple of Stage
         How it is trained, if not all at once.
     alone : mapping of str to mapping
@@ -70,6 +73,8 @@ class Network:
     reference: Reference
     config: Mapping[str, Any] = field(default_factory=dict)
     images: int = 0
+    window: int = 0
+    margin: int = 0
     stages: tuple[Stage, ...] = ()
     alone: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     differs: str = ""
@@ -81,7 +86,7 @@ class Network:
 
         ``module(*images)`` takes float32 tensors (N, bands, y, x), the finest image first and the others
         from finer to coarser, and returns the bands of the last image on the grid of the first; one for task
-        ``"spectral"`` takes one image and returns other bands on its grid. Sizes must nest: image *i* is
+        ``"spectral"`` returns other bands there, and may take a single image. Sizes must nest: image *i* is
         ``ratios[i]`` times smaller than the first.
 
         Parameters

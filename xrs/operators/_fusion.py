@@ -71,10 +71,12 @@ def fuse(
     carriers: tuple[str, ...],
     factor: int,
     spatial_params: Mapping[str, Any],
+    bands: int = 0,
 ) -> Any:
     """Run a spatial method over observations that were cropped to one area.
 
-    ``spatial_params`` are those only the operator knows (``psf``); a method gets the ones it names.
+    ``spatial_params`` are those only the operator knows (``psf``); a method gets the ones it names. It puts out the
+    bands of the ``carriers``, or as many others as ``bands``.
     """
     named = {p.name for p in method.params}
     full = dict(binding.params) | {k: v for k, v in spatial_params.items() if k in named}
@@ -83,10 +85,10 @@ def fuse(
     return map_tiles(
         method.apply,
         sources,
-        bands=sum(sources[c].array.shape[1] for c in carriers),
+        bands=bands or sum(sources[c].array.shape[1] for c in carriers),
         factor=factor,
         halo=method.halo(factors, **full),
-        block=method.block,
+        block=binding.block or method.block,
         passes=binding.passes,
         params={name: value for name, value in full.items() if name not in shared},
         shared={name: full[name] for name in shared},

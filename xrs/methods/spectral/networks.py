@@ -1,0 +1,105 @@
+"""A method for each network that makes other bands than those it sees."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xrs.errors import ModelCardError
+from xrs.kernels.types import Float32
+from xrs.methods._networks import BATCH, DEVICE, DTYPE, given_models, only_model
+from xrs.methods.base import Binding, Method, Param, State, Tile
+from xrs.models import Input, Model, Observed, check_magnitude, load_model, match_images, shipped_models
+from xrs.nets.registry import networks
+
+__all__ = ["METHODS"]
+
+_TASK = "spectral"
+_REMEDY = "model=xrs.train((ms, hs), task='spectral', network=...), or library='land' in place of the cubes"
+
+
+def _apply(
+    tile: Tile,
+    _: State,
+    *,
+    model: Model,
+    inputs: Sequence[Input],
+    device: str,
+    dtype: str,
+    batch_size: int | str,
+    spread: bool = False,
+    **_params: Any,
+) -> Float32:
+    """The wanted bands; with ``spread`` then their standard deviations."""
+    from xrs.models.engine import infer
+
+    images = [np.ascontiguousarray(tile[one.role][list(one.bands)]) for one in inputs]
+    check_magnitude(model.card, images[-1])
+    return infer(model, images, halo=tile.halo, device=device, dtype=dtype, batch_size=batch_size, spread=spread)
+
+
+def _halo(factors: Mapping[str, int], *, model: Model, inputs: Sequence[Input], **_: Any) -> int:
+    return -(-model.card.margin // factors[inputs[-1].role])
+
+
+@dataclass(frozen=True)
+class _Bind:
+    """Find the model for the bands at hand, and its images among the observations."""
+
+    network: str
+
+    def __call__(
+        self, observed: Mapping[str, Observed], outputs: Sequence[str], *, model: Sequence[Model], **params: Any
+    ) -> Binding:
+        chosen = model or self._shipped(observed)
+        one = only_model(chosen, self.network, _TASK, dates="the scene or the library", remedy=_REMEDY)
+        inputs = match_images(one.card, observed)
+        used = tuple(dict.fromkeys(image.role for image in inputs))
+        return Binding({"model": one, "inputs": inputs, **params}, used, block=one.card.window)
+
+    def _shipped(self, observed: Mapping[str, Observed]) -> tuple[Model, ...]:
+        """The model that comes with the library, if one fits."""
+        for name in shipped_models():
+            model = load_model(name)
+            if (model.card.network, model.card.task) == (self.network, _TASK):
+                with contextlib.suppress(ModelCardError):
+                    match_images(model.card, observed)
+                    return (model,)
+        return ()
+
+
+_PARAMS = (
+    Param(
+        "model",
+        None,
+        "the trained network: a Model, a path, a URL or a name of xrs.list_models(); without one a shipped model that "
+        "fits the bands",
+        convert=given_models,
+        shared=True,
+    ),
+    DEVICE,
+    DTYPE,
+    BATCH,
+)
+
+METHODS = tuple(
+    Method(
+        name=network.name,
+        family=_TASK,
+        summary=network.summary,
+        apply=_apply,
+        reference=network.reference,
+        params=_PARAMS,
+        halo=_halo,
+        needs=("ms", "model") if network.images == 1 else ("ms", "coarse", "model"),
+        bind=_Bind(network.name),
+        engines=("torch",),
+        differs=network.differs,
+    )
+    for network in networks().values()
+    if _TASK in network.tasks
+)
