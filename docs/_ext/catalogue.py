@@ -30,9 +30,11 @@ _TITLES = {
     "pansharpen": "Pansharpening",
     "sharpen": "Sharpening one sensor's bands",
     "hsms": "Hyperspectral-multispectral fusion",
+    "spectral": "Spectral super-resolution",
     "spatiotemporal": "Spatio-temporal fusion",
     "sts": "Spatio-temporal-spectral fusion",
     "temporal": "Smoothing along time",
+    "retrieval": "Retrieval of vegetation variables",
     "refine": "Improving what was fused",
 }
 _DOI = re.compile(r"10\.\d{4,}/[^\s,;]+")

@@ -51,8 +51,9 @@ class Card:
         Its architecture; see ``xrs.nets.list_networks()``.
     task : str
         ``"sharpen"`` or ``"pansharpen"``; ``"refine"``; ``"spectral"``, other bands than those seen;
-        ``"spatiotemporal"``, whose images are fine ones of some dates, coarse ones of the same dates, and the coarse one to predict from;
-        ``"sts"``, whose images are the fine, the wide and the hyperspectral sensor, all on the fine grid.
+        ``"spatiotemporal"``, whose images are fine ones of some dates, coarse ones of the same dates, and the coarse
+        one to predict from; ``"sts"``, whose images are the fine, the wide and the hyperspectral sensor, all on the
+        fine grid.
     images : tuple of ImageSpec
         The finest first, then coarser ones. The result has the bands of the last (for task ``"spectral"`` the
         ``outputs``) on the grid of the first.
