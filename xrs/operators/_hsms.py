@@ -16,9 +16,10 @@ from xrs.lazy import Source, map_tiles
 from xrs.methods.hsms._common import Psf
 from xrs.methods.hsms._observation import Known, observe_pass
 from xrs.methods.hsms._registration import correlate_pass, move, reach_of_shift
-from xrs.sensors import Sensor, get_sensor, known_sensor, psf_of, sensor_from_table, spectral_response
+from xrs.operators._sensors import keys_of, sensor_of
+from xrs.sensors import Sensor, get_sensor, psf_of, spectral_response
 
-__all__ = ["known_response", "possible_psfs", "registered"]
+__all__ = ["keys_of", "known_response", "possible_psfs", "registered"]
 
 #: Gain at Nyquist of a Gaussian whose full width at half maximum is a coarse pixel: exp(-pi² / (16 ln 2)).
 _GAUSSIAN_GAIN = float(np.exp(-(np.pi**2) / (16 * np.log(2))))
@@ -56,7 +57,7 @@ def known_response(
         return _checked(srf, ms.sizes.get("band", 1), hs.sizes.get("band", 1))
     if srf not in ("auto", "estimate"):
         raise ParameterError(f"srf={srf!r}", "'auto', 'estimate' or an array (ms band, hs band)")
-    samples, sensor = _centres(hs, hs_sensor), _sensor_of(ms, ms_sensor)
+    samples, sensor = _centres(hs, hs_sensor), sensor_of(ms, ms_sensor)
     _check_overlap(samples, _centres(ms, sensor))
     if srf == "estimate" or sensor is None or not np.isfinite(samples).all() or samples.size < 2:
         return None
@@ -100,11 +101,6 @@ def registered(
     return cubes["hs"], cubes["ms"]
 
 
-def keys_of(cube: xr.DataArray) -> list[str | None]:
-    """The keys of a cube's bands, None for bands without."""
-    return list(band_keys(cube)) if "band" in cube.coords else [None] * cube.sizes.get("band", 1)
-
-
 def _checked_shift(register: Any) -> tuple[float, float]:
     given = np.asarray(register, object if isinstance(register, str) else np.float64)
     if given.shape != (2,) or not np.isfinite(given).all():
@@ -138,23 +134,6 @@ def _checked(srf: Any, bands: int, samples: int) -> Float64:
             "leave bands out that respond nowhere",
         )
     return given / total
-
-
-def _sensor_of(cube: xr.DataArray, given: str | Sensor | None) -> Sensor | None:
-    """The sensor given, or that of the attribute ``platform``, or one of the bands' own centres and widths."""
-    keys = keys_of(cube)
-    if given is not None:
-        return get_sensor(given)
-    if None in keys:
-        return None
-    name = known_sensor(str(cube.attrs.get("platform", "")), band_keys(cube))
-    if name is not None:
-        return get_sensor(name)
-    widths = np.asarray(cube["fwhm"].values, np.float64) if "fwhm" in cube.coords else np.full(len(keys), np.nan)
-    centres = wavelengths(cube)
-    if not (np.isfinite(np.atleast_1d(widths)).all() and np.isfinite(centres).all()):
-        return None
-    return sensor_from_table({"key": band_keys(cube), "wavelength": centres, "fwhm": np.atleast_1d(widths)})
 
 
 def _centres(cube: xr.DataArray, sensor: str | Sensor | None) -> Float64:
