@@ -23,6 +23,7 @@ from xrs.learning.devices import make_runner
 from xrs.learning.learner import OPTIMIZERS, Learner
 from xrs.learning.losses import Loss
 from xrs.learning.patches import Patches
+from xrs.learning.physics import Physics
 from xrs.learning.progress import Reporter
 from xrs.learning.schedule import epochs_without_gain, rate
 from xrs.sensors.torch_forward import decimate
@@ -115,6 +116,8 @@ class Term:
         Point spread from the network's result to the target, ``ratio`` times coarser.
     ratio : int
     weight : float
+    physics : Physics, optional
+        How the images follow from the result, where that is known: a further part of the loss.
     """
 
     train: Patches
@@ -122,6 +125,7 @@ class Term:
     taps: Tensor | None = None
     ratio: int = 1
     weight: float = 1.0
+    physics: Physics | None = None
 
     def observed(self, result: Tensor) -> Tensor:
         """A network's result as the target sees it."""
@@ -316,6 +320,8 @@ def _term_loss(
         prediction = network(*images)
         own = _extra_loss(network, images, prediction, mask)
     value = loss(term.observed(prediction.float()), target, mask) + own
+    if term.physics is not None:
+        value = value + term.physics.loss(images, prediction.float(), mask)
     if opponent is None or term.taps is not None:
         return value
     return value + opponent.judge(prediction.float(), target, mask)

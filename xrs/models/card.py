@@ -34,11 +34,14 @@ class ImageSpec:
         Pixels of the first image along the side of one pixel of this one.
     wavelengths : tuple of float
         Centres in nm; NaN where unknown, empty if none is known.
+    fwhm : tuple of float
+        Full widths at half maximum in nm, likewise.
     """
 
     bands: tuple[str, ...]
     ratio: int = 1
     wavelengths: tuple[float, ...] = ()
+    fwhm: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,10 +127,11 @@ class Card:
         return self.outputs or self.images[-1]
 
     def to_json(self) -> str:
-        """JSON with sorted keys; unknown wavelengths are null."""
+        """JSON with sorted keys; unknown wavelengths and widths are null."""
         facts = asdict(self)
         for image in (*facts["images"], *([facts["outputs"]] if self.outputs else [])):
-            image["wavelengths"] = [None if math.isnan(w) else w for w in image["wavelengths"]]
+            for name in ("wavelengths", "fwhm"):
+                image[name] = [None if math.isnan(nm) else nm for nm in image[name]]
         return json.dumps(facts, sort_keys=True, allow_nan=False)
 
 
@@ -197,8 +201,9 @@ def _check(card: Card) -> None:
     for image in (*card.images, card.result):
         if not image.bands or len(set(image.bands)) < len(image.bands):
             raise ModelCardError(f"a card with an image of the bands {image.bands}", "bands with keys of their own")
-        if len(image.wavelengths) not in (0, len(image.bands)):
-            raise ModelCardError(f"{len(image.wavelengths)} wavelengths of the bands {image.bands}", "one for each")
+        for name, nm in (("wavelengths", image.wavelengths), ("widths", image.fwhm)):
+            if len(nm) not in (0, len(image.bands)):
+                raise ModelCardError(f"{len(nm)} {name} of the bands {image.bands}", "one for each")
     if not (card.scale > 0 and math.isfinite(card.scale)) or card.margin < -1 or card.window < 0:
         raise ModelCardError(
             f"a card with scale={card.scale}, margin={card.margin} and window={card.window}",
@@ -221,8 +226,12 @@ def _check_uncertainty(facts: Mapping[str, Any], bands: Sequence[str]) -> None:
 
 
 def _image(facts: Mapping[str, Any]) -> ImageSpec:
-    waves = tuple(math.nan if w is None else float(w) for w in facts["wavelengths"])
-    return ImageSpec(tuple(facts["bands"]), int(facts["ratio"]), waves)
+    # Cards written by earlier versions know no widths.
+    centres, widths = (
+        tuple(math.nan if nm is None else float(nm) for nm in told)
+        for told in (facts["wavelengths"], facts.get("fwhm", ()))
+    )
+    return ImageSpec(tuple(facts["bands"]), int(facts["ratio"]), centres, widths)
 
 
 def _mlm_input(name: str, image: ImageSpec, scale: float) -> dict[str, Any]:

@@ -81,14 +81,12 @@ class Model:
         True
         """
         from xrs.nets import get_network
-        from xrs.nets.receptive import receptive_margin
+        from xrs.nets.receptive import margin_and_window
 
         weights = {name: tensor.detach().cpu().numpy().copy() for name, tensor in module.state_dict().items()}
-        record = get_network(card.network)
         margin, window = card.margin, card.window
         if margin < 0:
-            window = record.window
-            margin = record.margin if window else receptive_margin(module, card.bands, card.ratios)
+            margin, window = margin_and_window(get_network(card.network), module, card.bands, card.ratios)
         return cls(replace(card, margin=margin, window=window, sha256=hash_of(weights)), weights=weights)
 
     def weights(self) -> Weights:
@@ -262,7 +260,9 @@ def network_of(card: Card) -> torch.nn.Module:
         return members[0]
     from xrs.nets.uncertain import LaplaceHead, Uncertain
 
-    heads = [LaplaceHead(card.bands, card.ratios) for _ in members] if card.uncertainty["kind"] == "laplace" else []
+    heads = []
+    if card.uncertainty["kind"] == "laplace":
+        heads = [LaplaceHead(card.bands, card.ratios, outputs=outputs) for _ in members]
     return Uncertain(members, heads, card.uncertainty["passes"])
 
 

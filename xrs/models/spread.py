@@ -80,6 +80,8 @@ class _Key:
 
 @lru_cache(maxsize=64)
 def _margin(key: _Key) -> int:
-    from xrs.nets.receptive import receptive_margin
+    from xrs.nets import get_network
+    from xrs.nets.receptive import margin_and_window
 
-    return receptive_margin(network_of(key.card), key.card.bands, key.card.ratios)
+    card = key.card
+    return margin_and_window(get_network(card.network), network_of(card), card.bands, card.ratios)[0]

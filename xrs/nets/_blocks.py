@@ -70,12 +70,12 @@ def stacked(images: Iterable[Tensor], ratios: Iterable[int], mode: str = "biline
 
 
 class ResidualBlock(nn.Module):
-    """``x + scale * conv(relu(conv(x)))`` with 3 x 3 convolutions."""
+    """``x + scale * conv(relu(conv(x)))`` with 3 x 3 convolutions, or others of one ``size``."""
 
-    def __init__(self, features: int, scale: float = 1.0) -> None:
+    def __init__(self, features: int, scale: float = 1.0, size: int = 3) -> None:
         super().__init__()
-        self.first = conv(features, features)
-        self.second = conv(features, features)
+        self.first = conv(features, features, size)
+        self.second = conv(features, features, size)
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,13 +8,34 @@ import torch
 from torch import Tensor, nn
 
 from xrs.errors import ParameterError
-from xrs.nets.base import check_layout
+from xrs.nets.base import Network, check_layout
 from xrs.nets.uncertain import mean_and_spread
 
-__all__ = ["nan_strip", "receptive_margin"]
+__all__ = ["margin_and_window", "nan_strip", "receptive_margin"]
 
 #: Fine pixels: a network that sees farther than half of this is taken to see the whole image.
 _LONGEST = 4096
+
+
+def margin_and_window(
+    record: Network, module: nn.Module, bands: tuple[int, ...], ratios: tuple[int, ...]
+) -> tuple[int, int]:
+    """What a card says of how a network is applied: those its record declares, or the margin found by probing and 0.
+
+    Parameters
+    ----------
+    record : Network
+    module : torch.nn.Module
+        Built from the record, or several of such with a spread.
+    bands, ratios : tuple of int
+        Of each image, the finest first.
+
+    Raises
+    ------
+    ParameterError
+        As :func:`receptive_margin`.
+    """
+    return (record.margin, record.window) if record.window else (receptive_margin(module, bands, ratios), 0)
 
 
 def receptive_margin(module: nn.Module, bands: tuple[int, ...], ratios: tuple[int, ...]) -> int:

@@ -34,23 +34,30 @@ class LaplaceHead(nn.Module):
     Where all ratios are even it works on a grid of 2 x 2 fine pixels, whose values lie on top of each other as bands,
     so that it costs less than most networks.
 
+    Of a network that makes other bands than those it sees, it looks at the images and the result pixel by pixel.
+
     Parameters
     ----------
     bands, ratios : tuple of int
         Of each image, see :meth:`xrs.nets.base.Network.build`.
+    outputs : int
+        Bands of the result where they are others than those of the last image, else 0.
     features : int
         Of the hidden layers.
     seed : int
         Of the weights.
     """
 
-    def __init__(self, bands: tuple[int, ...], ratios: tuple[int, ...], *, features: int = 16, seed: int = 0) -> None:
+    def __init__(
+        self, bands: tuple[int, ...], ratios: tuple[int, ...], *, outputs: int = 0, features: int = 16, seed: int = 0
+    ) -> None:
         super().__init__()
-        self.ratios = ratios
-        self.step = 2 if math.gcd(*ratios[1:]) % 2 == 0 else 1
-        self.first = conv((bands[0] + bands[-1]) * self.step**2 + sum(bands[1:]), features)
-        self.body = ResidualBlock(features)
-        self.last = conv(features, bands[-1] * self.step**2)
+        self.ratios, self.outputs = ratios, outputs
+        self.step = 2 if not outputs and math.gcd(*ratios[1:]) % 2 == 0 else 1
+        results, size = outputs or bands[-1], 1 if outputs else 3
+        self.first = conv((bands[0] + results) * self.step**2 + sum(bands[1:]), features, size)
+        self.body = ResidualBlock(features, size=size)
+        self.last = conv(features, results * self.step**2, size)
         he_uniform(self, seed)
         with torch.no_grad():
             self.last.weight.mul_(0.01)
@@ -63,7 +70,7 @@ class LaplaceHead(nn.Module):
 
     def forward(self, mean: Tensor, *images: Tensor) -> Tensor:
         """Log b (N, band, y, x) beside a network's result ``mean``, in bounds."""
-        details = mean - upsampled(images[-1], self.ratios[-1])
+        details = mean if self.outputs else mean - upsampled(images[-1], self.ratios[-1])
         seen = [pixel_unshuffle(torch.cat([images[0], details], dim=1), self.step)]
         for image, ratio in zip(images[1:], self.ratios[1:], strict=True):
             seen.append(upsampled(image, ratio // self.step))
