@@ -1,0 +1,157 @@
+"""What networks share that look at the whole of an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from xrs.nets._blocks import regression
+
+__all__ = ["MirroredConv", "SpectralAttention", "begin_as_regression", "mirrored", "start_as_torch"]
+
+#: Below it a channel's length counts as this, so that an empty one gives no NaN.
+_LEAST_NORM = 1e-12
+
+
+class SpectralAttention(nn.Module):
+    """Attention between channels: each becomes a mixture of the others, by how alike they are along the whole image.
+
+    ::
+
+        q, k, v = linear maps of each pixel, in heads
+        A       = softmax(temperature * cosine(k_i, q_j)) over j        (channel, channel) in each head
+        result  = linear map, with biases, of A v
+
+    Parameters
+    ----------
+    features, heads : int
+        The channels of each head attend to each other; ``heads`` divides ``features``.
+    positional : bool
+        Whether depthwise convolutions of ``v`` are added (3 x 3, GELU, 3 x 3).
+
+    References
+    ----------
+    Cai et al. 2022, MST++, 10.1109/CVPRW56347.2022.00090
+    """
+
+    def __init__(self, features: int, heads: int, *, positional: bool = False) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(features, features, bias=False)
+        self.key = nn.Linear(features, features, bias=False)
+        self.value = nn.Linear(features, features, bias=False)
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+        self.join = nn.Linear(features, features)
+        self.position = _depthwise_pair(features) if positional else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What is to be added to the image (N, features, y, x)."""
+        pixels = x.movedim(1, -1)
+        tokens = pixels.flatten(1, 2)
+        value = self.value(tokens)
+        mixed = torch.baddbmm(self.join.bias.to(value.dtype), value, self._mixture(tokens).transpose(1, 2))
+        result = mixed.reshape(pixels.shape).movedim(-1, 1)
+        if self.position is None:
+            return result
+        return result + self.position(value.reshape(pixels.shape).movedim(-1, 1))
+
+    def _mixture(self, tokens: Tensor) -> Tensor:
+        """The matrix (N, features, features) that leads from values to the result."""
+        query, key = (
+            layer(tokens).reshape(*tokens.shape[:2], self.heads, -1).permute(0, 2, 3, 1)
+            for layer in (self.query, self.key)
+        )
+        lengths = (_length(key), _length(query).transpose(2, 3))
+        alike = (key @ query.transpose(2, 3)).float() / lengths[0] / lengths[1]
+        weights = torch.softmax(alike * self.temperature, dim=-1)
+        # The heads' attention and the layer that joins them are one map of the values.
+        joined = self.join.weight.reshape(len(self.join.weight), self.heads, -1).transpose(0, 1)
+        return (joined @ weights).transpose(1, 2).flatten(2)
+
+
+def _length(channels: Tensor) -> Tensor:
+    precise = torch.promote_types(channels.dtype, torch.float32)
+    return torch.linalg.vector_norm(channels, dim=-1, keepdim=True, dtype=precise).clamp_min(_LEAST_NORM)
+
+
+def _depthwise_pair(features: int) -> nn.Sequential:
+    first, second = (nn.Conv2d(features, features, 3, padding=1, groups=features, bias=False) for _ in range(2))
+    return nn.Sequential(first, nn.GELU(), second)
+
+
+class MirroredConv(nn.Conv2d):
+    """A convolution without biases that keeps the size: the image is mirrored beyond its edges."""
+
+    def __init__(self, inputs: int, outputs: int, size: int = 3) -> None:
+        super().__init__(inputs, outputs, size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The result (N, outputs, y, x)."""
+        around = self.kernel_size[0] // 2
+        return super().forward(mirrored(x, around, around))
+
+
+def mirrored(image: Tensor, before: int, *after: int) -> Tensor:
+    """Widen an image (N, band, y, x), mirrored about the centres of its outermost pixels.
+
+    Parameters
+    ----------
+    image : Tensor
+    before : int
+        Rows above and columns to the left.
+    *after : int
+        Rows below and columns to the right; one number for both. May be more than the image has: it is mirrored
+        again and again.
+    """
+    below, right = after if len(after) > 1 else 2 * after
+    rows, columns = image.shape[2:]
+    # What exporters trace must not depend on the size.
+    if not torch.compiler.is_compiling() and max(before, below) < rows and max(before, right) < columns:
+        return pad(image, (before, right, before, below), mode="reflect")
+    along_y, along_x = (_reflections(n, before, end, image.device) for n, end in ((rows, below), (columns, right)))
+    return image[:, :, along_y[:, None], along_x]
+
+
+def _reflections(size: int, before: int, after: int, device: torch.device) -> Tensor:
+    period = max(2 * size - 2, 1)
+    turned = torch.arange(-before, size + after, device=device) % period
+    return torch.minimum(turned, period - turned)
+
+
+def start_as_torch(module: nn.Module, seed: int) -> None:
+    """Draw all weights as torch's layers do by default; the same seed gives the same ones."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for layer in module.modules():
+            reset: Any = getattr(layer, "reset_parameters", None)
+            if reset is not None:
+                reset()
+
+
+def begin_as_regression(layer: nn.Conv2d, image: Tensor, target: Tensor, mask: Tensor) -> bool:
+    """Make a convolution the linear regression of a target on an image, pixel by pixel; whether there were any pixels.
+
+    Parameters
+    ----------
+    layer : torch.nn.Conv2d
+        If it has no biases, neither has the regression.
+    image, target : Tensor (N, band, y, x)
+    mask : Tensor of bool (N, band, y, x)
+        Where both were seen.
+    """
+    seen = mask.all(dim=1)
+    if not seen.any():
+        return False
+    if layer.bias is None:
+        given, wanted = (one.movedim(1, -1)[seen].double() for one in (image, target))
+        slopes = torch.linalg.lstsq(given, wanted).solution.T[:, :, None, None]
+    else:
+        slopes, offsets = regression(image, target, seen)
+        layer.bias.copy_(offsets)
+    middle = layer.kernel_size[0] // 2
+    layer.weight.zero_()
+    layer.weight[:, :, middle, middle] = slopes[:, :, 0, 0]
+    return True
