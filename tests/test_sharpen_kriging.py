@@ -12,7 +12,7 @@ from sharpening import DSEN2, landscape, sharpen, t33uub
 
 from xrs.kernels import decimate, upsample
 from xrs.kernels.psf import box_taps, gaussian_taps
-from xrs.methods.sharpen._kriging import LAGS, fit_range, krige, kriging_weights, merge_variograms, variogram
+from xrs.methods._kriging import LAGS, fit_range, krige, kriging_weights, merge_variograms, variogram
 
 
 def _points(taps: np.ndarray, ratio: int, row: int, column: int) -> list[tuple[float, float, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ import xarray as xr
 from xrs.cube import assign_geobox, band_keys, geobox_of, provenance, to_json, wavelengths, with_all_dims
 from xrs.cube.bands import BAND_COORDS
 from xrs.errors import RadiometryError, TimeAxisError
-from xrs.lazy import Source, map_tiles
+from xrs.lazy import Dates, Source, map_tiles
 from xrs.methods import Binding, Method
 from xrs.models import Observed
 
-__all__ = ["check_floats", "common_dates", "fuse", "label", "observed"]
+__all__ = ["check_floats", "common_dates", "fuse", "label", "observed", "run"]
 
 
 def check_floats(role: str, cube: xr.DataArray) -> None:
@@ -71,29 +72,54 @@ def fuse(
     carriers: tuple[str, ...],
     factor: int,
     spatial_params: Mapping[str, Any],
+    shared: Mapping[str, Any] | None = None,
     bands: int = 0,
 ) -> Any:
     """Run a spatial method over observations that were cropped to one area.
 
-    ``spatial_params`` are those only the operator knows (``psf``); a method gets the ones it names. It puts out the
-    bands of the ``carriers``, or as many others as ``bands``.
+    ``spatial_params`` are those only the operator knows (``psf``); a method gets the ones it names, and all that is
+    ``shared``. It puts out the bands of the ``carriers``, or as many others as ``bands``.
     """
     named = {p.name for p in method.params}
     full = dict(binding.params) | {k: v for k, v in spatial_params.items() if k in named}
-    shared = {p.name for p in method.params if p.shared}
     sources = {role: Source(with_all_dims(cube).data, factors[role]) for role, cube in observations.items()}
-    return map_tiles(
-        method.apply,
+    return run(
+        method,
+        replace(binding, params=full),
         sources,
         bands=bands or sum(sources[c].array.shape[1] for c in carriers),
         factor=factor,
-        halo=method.halo(factors, **full),
+        shared=shared,
+        carriers=carriers,
+    )
+
+
+def run(
+    method: Method,
+    binding: Binding,
+    sources: Mapping[str, Source],
+    *,
+    bands: int,
+    factor: int,
+    shared: Mapping[str, Any] | None = None,
+    carriers: tuple[str, ...] = (),
+    dates: Dates | None = None,
+) -> Any:
+    """Hand a method with all its parameters to ``lazy``: those that are ``shared`` once, the others with every task."""
+    large = {p.name for p in method.params if p.shared}
+    return map_tiles(
+        method.apply,
+        sources,
+        bands=bands,
+        factor=factor,
+        halo=method.halo({name: source.factor for name, source in sources.items()}, **binding.params),
         block=binding.block or method.block,
         passes=binding.passes,
-        params={name: value for name, value in full.items() if name not in shared},
-        shared={name: full[name] for name in shared},
+        params={name: value for name, value in binding.params.items() if name not in large},
+        shared={name: binding.params[name] for name in large} | dict(shared or {}),
         carriers=carriers,
         bandwise=method.bandwise,
+        dates=dates,
         name=f"xrs-{method.name}",
     )
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from xrs.cube import check_time, to_array, to_dataset, with_all_dims
 from xrs.errors import ParameterError, TimeAxisError
-from xrs.lazy import Dates, Source, joined_dates, map_tiles
+from xrs.lazy import Dates, Source, joined_dates
 from xrs.methods import Binding, Method, get_method, resolve_params
-from xrs.operators._fusion import check_floats, label, observed
+from xrs.operators._fusion import check_floats, label, observed, run
 from xrs.operators._pairs import (
     choose_pairs,
     common_area,
@@ -148,7 +148,8 @@ def fuse_spatiotemporal(
     for run, chosen in runs_of(choices):
         sources, dated = _observations(paired, theirs, partner, chosen, targets[run], start, tolerance, found)
         needed = {name: source for name, source in sources.items() if name in record.needs}
-        parts.append(_predict(record, binding, needed, dated, found, ours.sizes.get("band", 1)))
+        bands = ours.sizes.get("band", 1)
+        parts.append(run(record, binding, needed, bands=bands, factor=found, dates=dated))
     data = joined_dates(parts)
     like = ours.isel(time=[0] * targets.size).assign_coords(time=targets.values)
     told = params | {"harmonize": harmonize, "pair_times": [str(t)[:19] for t in paired["time"].values]}
@@ -227,22 +228,3 @@ def _observations(
         sources["coarse"] = Source(with_all_dims(at_pairs).data, 1, steady=True)
         sources["target"] = Source(with_all_dims(at_targets).data, 1)
     return sources, Dates(days, dates_to_chunks(targets.size))
-
-
-def _predict(method: Method, binding: Binding, sources: dict[str, Source], dates: Dates, ratio: int, bands: int) -> Any:
-    factors = {name: source.factor for name, source in sources.items()}
-    shared = {p.name for p in method.params if p.shared}
-    full = dict(binding.params)
-    return map_tiles(
-        method.apply,
-        sources,
-        bands=bands,
-        factor=ratio,
-        halo=method.halo(factors, **full),
-        block=method.block,
-        passes=binding.passes,
-        params={name: value for name, value in full.items() if name not in shared},
-        shared={name: full[name] for name in shared},
-        dates=dates,
-        name=f"xrs-{method.name}",
-    )

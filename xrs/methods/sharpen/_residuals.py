@@ -11,7 +11,7 @@ import numpy as np
 from xrs.kernels.types import Float32
 from xrs.methods.base import Pass, State, Tile
 from xrs.methods.sharpen._groups import Group
-from xrs.methods.sharpen._kriging import (
+from xrs.methods._kriging import (
     RADIUS,
     Variogram,
     fit_range,
