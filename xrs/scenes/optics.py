@@ -5,8 +5,7 @@ wavelength can be asked for and nothing needs to be shipped. They follow
 
 - leaf pigments and dry matter: the specific absorption of PROSPECT, Jacquemoud & Baret (1990,
   10.1016/0034-4257(90)90100-Z) and Feret et al. (2008, 10.1016/j.rse.2008.02.012);
-- liquid water: Hale & Querry (1973, 10.1364/AO.12.000555) and Kou et al. (1993, 10.1364/AO.32.003531);
-- natural waters: Pope & Fry (1997, 10.1364/AO.36.008710) and Lee et al. (2002, 10.1364/AO.41.005755);
+- liquid water and natural waters: :mod:`xrs.spectra._optics`;
 - soils: Ben-Dor et al. (1999) and Lobell & Asner (2002, 10.2136/sssaj2002.7220) for moisture;
 - urban materials: Herold et al. (2004, 10.1016/j.rse.2004.02.013).
 """
@@ -18,24 +17,12 @@ from typing import NamedTuple
 import numpy as np
 
 from xrs.kernels.types import Float32, Float64
+from xrs.spectra._optics import lake, peaks, step, water_absorption
 
 __all__ = ["MATERIALS", "Optics", "cloud_reflectance", "direct_light", "optics"]
 
 #: Rows of :attr:`Optics.materials`.
 MATERIALS = ("red tile", "slate", "concrete", "metal", "bright membrane", "asphalt", "worn asphalt")
-
-# Absorption of pure water, 1/cm, at anchors in nm; interpolated in its logarithm.
-_WATER_NM = (
-    400, 420, 450, 480, 500, 530, 550, 580, 600, 620, 650, 680, 700, 720, 740, 760, 800, 820, 850, 900, 925, 950, 970,
-    1000, 1050, 1070, 1100, 1130, 1150, 1200, 1260, 1300, 1350, 1400, 1430, 1450, 1480, 1530, 1600, 1660, 1700, 1780,
-    1820, 1860, 1900, 1920, 1940, 1970, 2000, 2050, 2100, 2150, 2210, 2260, 2300, 2350, 2400, 2450, 2500,
-)  # fmt: skip
-_WATER_PER_CM = (
-    6.6e-5, 4.5e-5, 9.2e-5, 1.3e-4, 2e-4, 4.3e-4, 5.7e-4, 9e-4, 2.2e-3, 2.8e-3, 3.4e-3, 4.7e-3, 6.2e-3, 0.0125, 0.0255,
-    0.0265, 0.0215, 0.0275, 0.043, 0.068, 0.145, 0.38, 0.47, 0.37, 0.17, 0.155, 0.19, 0.45, 1.02, 1.25, 1.08, 1.25, 2.9,
-    13.0, 26.0, 30.0, 28.5, 16.0, 7.0, 5.6, 6.0, 8.2, 8.3, 11.5, 55.0, 100.0, 120.0, 97.0, 68.0, 42.0, 27.0, 20.5, 17.0,
-    19.0, 23.0, 32.0, 46.0, 66.0, 92.0,
-)  # fmt: skip
 
 # Sums of Gaussians: (height, centre in nm, standard deviation in nm).
 _CHLOROPHYLL = (
@@ -67,13 +54,13 @@ class Optics(NamedTuple):
 def optics(wavelength: Float64) -> Optics:
     """All tables at centre wavelengths in nm, within 400 to 2500."""
     nm = np.asarray(wavelength, dtype="float64")
-    tables = (_leaf(nm), _soil(nm), _lake(nm), _materials(nm), _petals(nm))
+    tables = (_leaf(nm), _soil(nm), lake(nm), _materials(nm), _petals(nm))
     return Optics(*(np.ascontiguousarray(table, dtype=np.float32) for table in tables))
 
 
 def cloud_reflectance(wavelength: Float64) -> Float32:
     """Reflectance of a thick water cloud: bright and flat, with liquid water's bands in the SWIR."""
-    depth = 0.025 * _water(np.asarray(wavelength, dtype="float64"))
+    depth = 0.025 * water_absorption(np.asarray(wavelength, dtype="float64"))
     return np.asarray(0.08 + 0.66 * np.exp(-np.sqrt(depth) * 1.6), dtype=np.float32)
 
 
@@ -87,55 +74,35 @@ def direct_light(wavelength: Float64) -> Float32:
     return np.asarray(0.94 * np.exp(-1.2 * depth), dtype=np.float32)
 
 
-def _peaks(nm: Float64, peaks: tuple[tuple[float, float, float], ...]) -> Float64:
-    return np.asarray(sum(height * np.exp(-0.5 * ((nm - at) / width) ** 2) for height, at, width in peaks))
-
-
-def _step(nm: Float64, at: float, width: float) -> Float64:
-    return np.asarray(1.0 / (1.0 + np.exp(-(nm - at) / width)))
-
-
-def _water(nm: Float64) -> Float64:
-    return np.exp(np.interp(nm, _WATER_NM, np.log(_WATER_PER_CM)))
-
-
 def _leaf(nm: Float64) -> Float64:
-    dry = 1.0 + 1.2 * np.exp(-(nm - 400.0) / 150.0) + 3.5 * _step(nm, 1500, 90) + _peaks(nm, _DRY_MATTER)
+    dry = 1.0 + 1.2 * np.exp(-(nm - 400.0) / 150.0) + 3.5 * step(nm, 1500, 90) + peaks(nm, _DRY_MATTER)
     brown = 1.1 * np.exp(-(((nm - 400.0) / 260.0) ** 1.5))
-    return np.stack([_peaks(nm, _CHLOROPHYLL), _peaks(nm, _CAROTENOID), _water(nm), dry, brown])
+    return np.stack([peaks(nm, _CHLOROPHYLL), peaks(nm, _CAROTENOID), water_absorption(nm), dry, brown])
 
 
 def _soil(nm: Float64) -> Float64:
     # A loam of medium brightness: steep in the visible, flat from 1500 nm, falling beyond 2200 nm.
-    dry = 0.02 + 0.40 * (1.0 - np.exp(-(((nm - 330.0) / 620.0) ** 1.3))) - 0.05 * _step(nm, 2330, 60)
-    film = np.exp(-0.020 * np.minimum(_water(nm), 60.0))
-    wet = 0.50 * film * (1.0 - 0.08 * _step(nm, 1300, 100))
-    return np.stack([dry, _peaks(nm, _SOIL_IRON), _peaks(nm, _SOIL_CLAY), wet])
-
-
-def _lake(nm: Float64) -> Float64:
-    algae = 0.035 * np.exp(-0.5 * ((nm - 440) / 35) ** 2) + 0.017 * np.exp(-0.5 * ((nm - 675) / 13) ** 2)
-    dissolved = np.exp(-0.016 * (nm - 440.0))
-    molecules = 0.00111 * (nm / 500.0) ** -4.32
-    sediment = 0.0105 * (nm / 550.0) ** -0.7
-    return np.stack([100.0 * _water(nm), algae, dissolved, molecules, sediment])
+    dry = 0.02 + 0.40 * (1.0 - np.exp(-(((nm - 330.0) / 620.0) ** 1.3))) - 0.05 * step(nm, 2330, 60)
+    film = np.exp(-0.020 * np.minimum(water_absorption(nm), 60.0))
+    wet = 0.50 * film * (1.0 - 0.08 * step(nm, 1300, 100))
+    return np.stack([dry, peaks(nm, _SOIL_IRON), peaks(nm, _SOIL_CLAY), wet])
 
 
 def _materials(nm: Float64) -> Float64:
     rise = 1.0 - np.exp(-(nm - 350.0) / 500.0)
-    hydroxyl = 1.0 - _peaks(nm, ((0.06, 1420, 40), (0.12, 1930, 50), (0.08, 2320, 50)))
+    hydroxyl = 1.0 - peaks(nm, ((0.06, 1420, 40), (0.12, 1930, 50), (0.08, 2320, 50)))
     return np.stack(
         [
-            (0.05 + 0.15 * _step(nm, 590, 28) + 0.12 * rise - _peaks(nm, ((0.035, 870, 70),))) * hydroxyl,
+            (0.05 + 0.15 * step(nm, 590, 28) + 0.12 * rise - peaks(nm, ((0.035, 870, 70),))) * hydroxyl,
             0.075 + 0.045 * rise,
             (0.11 + 0.18 * rise) * hydroxyl,
-            0.22 + 0.10 * rise + _peaks(nm, ((0.04, 480, 60),)),
-            0.46 + 0.08 * rise - 0.22 * _step(nm, 1650, 60) - _peaks(nm, ((0.08, 1730, 30), (0.08, 2310, 40))),
+            0.22 + 0.10 * rise + peaks(nm, ((0.04, 480, 60),)),
+            0.46 + 0.08 * rise - 0.22 * step(nm, 1650, 60) - peaks(nm, ((0.08, 1730, 30), (0.08, 2310, 40))),
             0.055 + 0.075 * rise,
-            0.09 + 0.15 * rise - _peaks(nm, ((0.02, 2310, 40),)),
+            0.09 + 0.15 * rise - peaks(nm, ((0.02, 2310, 40),)),
         ]
     )
 
 
 def _petals(nm: Float64) -> Float64:
-    return (0.11 * _step(nm, 515, 9) * (1.0 - 0.8 * _step(nm, 720, 25)))[None]
+    return (0.11 * step(nm, 515, 9) * (1.0 - 0.8 * step(nm, 720, 25)))[None]

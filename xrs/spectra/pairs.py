@@ -1,0 +1,109 @@
+"""Examples for all that learns: what two sensors see of the same spectra."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xrs.errors import ParameterError
+from xrs.kernels.types import Float32
+from xrs.sensors import Sensor, spectral_response
+from xrs.spectra._blocks import generator
+from xrs.spectra.library import SpectralLibrary
+from xrs.spectra.sources import Source, get_source
+
+__all__ = ["SpectralPairs", "draw_pairs"]
+
+#: Where ``noise`` is one number, the absolute part is this share of it.
+_ABSOLUTE = 0.1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SpectralPairs:
+    """What two sensors see of the same spectra.
+
+    Attributes
+    ----------
+    given, wanted : ndarray
+        Reflectance, float32 (n, band of one sensor) and (n, band of the other).
+    """
+
+    given: Float32
+    wanted: Float32
+
+    def __post_init__(self) -> None:
+        for name in ("given", "wanted"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype="float32"))
+        if self.given.ndim != 2 or self.wanted.ndim != 2 or len(self.given) != len(self.wanted):
+            raise ParameterError(
+                f"pairs of shapes {self.given.shape} and {self.wanted.shape}", "(n, band) and (n, wanted band)"
+            )
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def __repr__(self) -> str:
+        return f"<SpectralPairs: {len(self)}, {self.given.shape[1]} bands to {self.wanted.shape[1]}>"
+
+
+def draw_pairs(
+    source: str | SpectralLibrary | Source,
+    given: Sensor | str,
+    wanted: Sensor | str,
+    count: int,
+    seed: int = 0,
+    noise: float | tuple[float, float] = 0.0,
+) -> SpectralPairs:
+    """What two sensors see of the spectra of a source.
+
+    Parameters
+    ----------
+    source : str, SpectralLibrary or Source
+        See :func:`get_source`.
+    given, wanted : Sensor or str
+        All bands but the panchromatic one are used; :meth:`Sensor.select` leaves some out.
+    count : int
+        The first pairs are the same however many are drawn. Spectra are made block by block, so memory holds only
+        what the sensors see of them.
+    seed : int
+    noise : float or (float, float)
+        Standard deviation of Gaussian noise on ``given``: a part relative to the reflectance, and an absolute part,
+        independent of each other, of bands and of pairs. One number is the relative part, with a tenth of it as
+        absolute part: 0.02 is 2 % and 0.002.
+
+    Returns
+    -------
+    SpectralPairs
+
+    Raises
+    ------
+    BandNotFoundError
+        If the source's wavelengths do not cover a band.
+    ParameterError
+        If the source is not known, or ``count`` or ``noise`` is out of range.
+
+    Examples
+    --------
+    >>> draw_pairs("soil", "sentinel-2a", "enmap", 100, noise=0.01)
+    <SpectralPairs: 100, 13 bands to 224>
+    """
+    source = get_source(source)
+    relative, absolute = _noise(noise)
+    seen: list[Float32] = []
+    made: list[Float32] = []
+    for number, part in enumerate(source.blocks(count, seed)):
+        if not number:
+            to_given, to_wanted = (spectral_response(s, part.wavelengths).T for s in (given, wanted))
+        draws = generator("noise", seed, number).normal(size=(len(part), 2, to_given.shape[1]))
+        clean = part.spectra @ to_given
+        seen.append((clean * (1.0 + relative * draws[:, 0]) + absolute * draws[:, 1]).astype(np.float32))
+        made.append((part.spectra @ to_wanted).astype(np.float32))
+    return SpectralPairs(np.concatenate(seen), np.concatenate(made))
+
+
+def _noise(noise: float | tuple[float, float]) -> tuple[float, float]:
+    parts = (noise, _ABSOLUTE * noise) if isinstance(noise, (int, float)) else tuple(noise)
+    if len(parts) != 2 or not all(np.isfinite(part) and part >= 0.0 for part in parts):
+        raise ParameterError(f"noise={noise!r}", "a number from 0 on, or a relative and an absolute one")
+    return parts
