@@ -13,7 +13,7 @@ from xrs.spectra._blocks import generator
 from xrs.spectra.library import SpectralLibrary
 from xrs.spectra.sources import Source, get_source
 
-__all__ = ["SpectralPairs", "draw_pairs"]
+__all__ = ["SpectralPairs", "draw_pairs", "noise_parts"]
 
 #: Where ``noise`` is one number, the absolute part is this share of it.
 _ABSOLUTE = 0.1
@@ -89,7 +89,7 @@ def draw_pairs(
     <SpectralPairs: 100, 13 bands to 224>
     """
     source = get_source(source)
-    relative, absolute = _noise(noise)
+    relative, absolute = noise_parts(noise)
     seen: list[Float32] = []
     made: list[Float32] = []
     for number, part in enumerate(source.blocks(count, seed)):
@@ -102,7 +102,14 @@ def draw_pairs(
     return SpectralPairs(np.concatenate(seen), np.concatenate(made))
 
 
-def _noise(noise: float | tuple[float, float]) -> tuple[float, float]:
+def noise_parts(noise: float | tuple[float, float]) -> tuple[float, float]:
+    """The relative and the absolute part of what ``noise`` may be.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither a number nor two, or below zero.
+    """
     parts = (noise, _ABSOLUTE * noise) if isinstance(noise, (int, float)) else tuple(noise)
     if len(parts) != 2 or not all(np.isfinite(part) and part >= 0.0 for part in parts):
         raise ParameterError(f"noise={noise!r}", "a number from 0 on, or a relative and an absolute one")
