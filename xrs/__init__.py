@@ -34,12 +34,17 @@ if TYPE_CHECKING:
     from xrs.operators.observe import degrade, observe
     from xrs.operators.pansharpen import pansharpen
     from xrs.operators.phenology import phenology
+    from xrs.operators.productivity import crop_yield, gpp, npp
     from xrs.operators.regrid import regrid
+    from xrs.operators.retrieve import retrieve
     from xrs.operators.sharpen import sharpen
     from xrs.operators.smooth import smooth
+    from xrs.operators.spectral_pairs import spectral_pairs
+    from xrs.operators.spectral_superres import spectral_superres
     from xrs.quality import evaluate, evaluate_fullres
     from xrs.sensors import get_sensor, list_sensors
     from xrs.training.pairs import train_pairs
+    from xrs.training.spectral_compare import compare_spectral
     from xrs.training.sts import fuse_sts, train_sts
     from xrs.training.sts_compare import compare_sts
     from xrs.training.swath import expand_swath
@@ -49,8 +54,10 @@ register()
 
 _WHERE = {
     "compare": "xrs.operators.compare",
+    "compare_spectral": "xrs.training.spectral_compare",
     "compare_sts": "xrs.training.sts_compare",
     "composite": "xrs.operators.composite",
+    "crop_yield": "xrs.operators.productivity",
     "degrade": "xrs.operators.observe",
     "enhance": "xrs.operators.enhance",
     "evaluate": "xrs.quality",
@@ -62,6 +69,7 @@ _WHERE = {
     "gap_fill": "xrs.operators.gap_fill",
     "get_method": "xrs.methods",
     "get_sensor": "xrs.sensors",
+    "gpp": "xrs.operators.productivity",
     "harmonics": "xrs.operators.harmonics",
     "harmonize": "xrs.operators.harmonize",
     "index": "xrs.operators.index",
@@ -71,15 +79,19 @@ _WHERE = {
     "list_models": "xrs.models",
     "list_sensors": "xrs.sensors",
     "load_model": "xrs.models",
+    "npp": "xrs.operators.productivity",
     "observe": "xrs.operators.observe",
     "open_product": "xrs.io.product",
     "open_stac": "xrs.io.stac",
     "pansharpen": "xrs.operators.pansharpen",
     "phenology": "xrs.operators.phenology",
     "regrid": "xrs.operators.regrid",
+    "retrieve": "xrs.operators.retrieve",
     "Sensors": "xrs.operators.fuse_sts",
     "sharpen": "xrs.operators.sharpen",
     "smooth": "xrs.operators.smooth",
+    "spectral_pairs": "xrs.operators.spectral_pairs",
+    "spectral_superres": "xrs.operators.spectral_superres",
     "to_product": "xrs.io.product",
     "train": "xrs.training.train",
     "train_pairs": "xrs.training.pairs",
@@ -95,8 +107,10 @@ __all__ = [
     "Sensors",
     "XrsError",
     "compare",
+    "compare_spectral",
     "compare_sts",
     "composite",
+    "crop_yield",
     "cube",
     "degrade",
     "enhance",
@@ -110,6 +124,7 @@ __all__ = [
     "gap_fill",
     "get_method",
     "get_sensor",
+    "gpp",
     "harmonics",
     "harmonize",
     "index",
@@ -126,6 +141,7 @@ __all__ = [
     "methods",
     "models",
     "nets",
+    "npp",
     "observe",
     "open_product",
     "open_stac",
@@ -134,11 +150,14 @@ __all__ = [
     "phenology",
     "quality",
     "regrid",
+    "retrieve",
     "scenes",
     "sensors",
     "sharpen",
     "smooth",
     "spectra",
+    "spectral_pairs",
+    "spectral_superres",
     "to_product",
     "train",
     "train_pairs",

@@ -37,6 +37,8 @@ class CubeAccessor(_Accessor):
 
     pansharpen = _verb("xrs.operators.pansharpen", "pansharpen")
     fuse_hsms = _verb("xrs.operators.fuse_hsms", "fuse_hsms")
+    spectral_superres = _verb("xrs.operators.spectral_superres", "spectral_superres")
+    retrieve = _verb("xrs.operators.retrieve", "retrieve")
     fuse_spatiotemporal = _verb("xrs.operators.fuse_spatiotemporal", "fuse_spatiotemporal")
     index = _verb("xrs.operators.index", "index")
     smooth = _verb("xrs.operators.smooth", "smooth")
@@ -58,6 +60,7 @@ class TreeAccessor(_Accessor):
     """Verbs of a tree: one sensor with a group for each grid."""
 
     sharpen = _verb("xrs.operators.sharpen", "sharpen")
+    spectral_superres = _verb("xrs.operators.spectral_superres", "spectral_superres")
     degrade = _verb("xrs.operators.observe", "degrade")
 
 

@@ -6,13 +6,14 @@ the point spread: a lower bound of the error, blind to all detail that the point
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xrs.cube import to_dataset
+from xrs.cube import band_keys, to_dataset
 from xrs.errors import ModelCardError, ParameterError
 from xrs.kernels import decimate, reach_of
 from xrs.kernels.types import Float32, Float64
@@ -21,7 +22,7 @@ from xrs.methods import Binding
 from xrs.methods.base import State, Tile
 from xrs.models import Model
 
-__all__ = ["check_asked", "residual", "told", "with_ancillaries", "with_ancillary", "with_spread"]
+__all__ = ["check_asked", "residual", "told", "with_ancillaries", "with_ancillary", "with_misfit", "with_spread"]
 
 #: Side of the window, in coarse pixels, whose root mean square a residual is.
 _WINDOW = 3
@@ -127,7 +128,29 @@ def with_ancillary(cube: xr.Dataset, name: str, values: xr.DataArray, kind: str)
     further = values.copy(deep=False)
     further.attrs = attrs
     beside = f"{name}_{kind}"
-    return cube.assign({name: own.assign_attrs(ancillary_variables=beside), beside: further})
+    return _beside(cube, [name], beside, further)
+
+
+def with_misfit(cube: xr.Dataset, values: xr.DataArray) -> xr.Dataset:
+    """A Dataset whose bands all name one further variable, ``misfit`` (y, x)."""
+    further = values.copy(deep=False)
+    further.attrs = {
+        "long_name": "misfit of the spectrum to what was observed",
+        "comment": "root mean square over the observed bands of the observation minus the result seen through their "
+        "response, before the result was brought to fulfil it; no standard deviation: what lies between the bands does "
+        "not show",
+    }
+    return _beside(cube, list(band_keys(cube)), "misfit", further)
+
+
+def _beside(cube: xr.Dataset, names: Sequence[str], beside: str, further: xr.DataArray) -> xr.Dataset:
+    """A Dataset with a further variable that those of ``names`` tell of."""
+
+    def told(own: xr.DataArray) -> xr.DataArray:
+        others = str(own.attrs.get("ancillary_variables", "")).split()
+        return own.assign_attrs(ancillary_variables=" ".join([*others, beside]))
+
+    return cube.assign({name: told(cube[name]) for name in names} | {beside: further})
 
 
 def _misfit(tile: Tile, _: State, *, taps: Float64) -> Float32:

@@ -1,0 +1,310 @@
+"""Spectral super-resolution: the bands of a multispectral sensor in, many narrow bands on the same grid out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xrs.cube import assign_bands, band_keys, check_reflectance, to_array, to_dataset
+from xrs.cube.bands import BAND_COORDS
+from xrs.errors import BandNotFoundError, LayoutError, ModelCardError, ParameterError
+from xrs.kernels.types import Float64
+from xrs.methods import Binding, Method, get_method, resolve_params
+from xrs.models import Card
+from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
+from xrs.operators._spectral import Constrained, Constraint, constraint_of, response_rows, seeing, wanted_bands
+from xrs.operators._uncertainty import check_asked, with_ancillaries, with_misfit
+from xrs.operators.sharpen import common_area, split_groups
+from xrs.operators.spectral_pairs import Library, learned
+from xrs.sensors import Sensor, spectral_response
+from xrs.spectra import SpectralPairs
+
+__all__ = ["spectral_superres"]
+
+Cube = xr.DataArray | xr.Dataset | xr.DataTree | Mapping[str, xr.DataArray | xr.Dataset]
+
+
+def spectral_superres(
+    cube: Cube,
+    to: Any = "enmap",
+    method: str | Method = "spectralift",
+    *,
+    sensor: str | Sensor | None = None,
+    library: Library = "land",
+    examples: int = 10_000,
+    noise: float | tuple[float, float] = 0.02,
+    seed: int = 0,
+    consistent: bool | str = "auto",
+    uncertainty: bool = False,
+    **params: Any,
+) -> xr.DataArray | xr.Dataset:
+    """Turn a multispectral cube into a hyperspectral one.
+
+    Parameters
+    ----------
+    cube : xarray.DataArray or xarray.Dataset, ([time,] band, y, x), or DataTree
+        Surface reflectance (0 to 1) with band keys, and with wavelengths or a known sensor. Several grids (``r10m``,
+        ``r20m``) are for methods that take them as they are, such as ``ponet``; for others sharpen first.
+    to : str, Sensor or array_like
+        What bands to make: a sensor of :func:`xrs.list_sensors`, or their centres in nm. A network makes the bands it
+        was trained for: those of them that are asked for, or their means over the response of the ones that are.
+    method : str or Method
+        See ``xrs.list_methods("spectral")``.
+    sensor : str or Sensor, optional
+        The instrument of ``cube``; if not given, that of its attribute ``platform``, else one with the centres and
+        widths of its bands (coordinates ``wavelength`` and ``fwhm``).
+    library : str, SpectralLibrary or SpectralPairs
+        What methods without a model learn from: a source of :func:`xrs.spectra.list_sources`, spectra of one's own
+        (:func:`xrs.spectra.read_library`), or pairs (:func:`xrs.spectral_pairs` draws them from two cubes).
+    examples : int
+        How many spectra of the library are drawn.
+    noise : float or (float, float)
+        Of the library's spectra as ``sensor`` would see them, relative and absolute; see
+        :func:`xrs.spectra.draw_pairs`.
+    seed : int
+        Of the examples.
+    consistent : bool or "auto"
+        Whether the result is brought to what the sensor saw: seen through its response, it gives ``cube`` back. The
+        change is the smallest in a smooth spectrum's terms. ``auto`` does so for the bands whose response is known;
+        True insists on all of them. Coarser grids are held to as means of blocks.
+    uncertainty : bool
+        Whether to tell of errors: of a network trained with uncertainty ``<name>_std`` (see :func:`xrs.sharpen`); and
+        ``<name>_residual`` (y, x): the root mean square, over the sensor's bands, of what it saw less what it would see
+        in the result before ``consistent`` changed it.
+    **params
+        Parameters of the method; a network takes ``model``.
+
+    Returns
+    -------
+    xarray.DataArray or xarray.Dataset
+        As ``cube`` (of several grids, and with ``uncertainty``, a Dataset): float32 reflectance on its finest grid,
+        with the keys, wavelengths and widths of the bands made; lazy if the input is. NaN where a band that the method
+        needs is missing.
+
+    Raises
+    ------
+    BandNotFoundError
+        If the response of a band is not known or not covered where it must be.
+    RadiometryError
+        If values are integers, or in memory too large to be reflectance.
+    ModelCardError
+        If a network has no model, or one for other bands.
+    LayoutError, GridMismatchError, TimeAxisError, MethodNotFoundError, ParameterError
+        For several grids and a method that takes one, grids that do not nest, dates that differ, or bad arguments.
+
+    Examples
+    --------
+    >>> import xrs
+    >>> scene = xrs.scenes.landscape((16, 16), times=["2023-06-10"])
+    >>> s2 = xrs.observe(scene, "sentinel-2a", bands=["B02", "B03", "B04", "B08", "B11", "B12"], resolution=10.0)
+    >>> hs = spectral_superres(s2.isel(time=0), to="enmap", method="ridge", library="soil", examples=500)
+    >>> dict(hs.sizes)
+    {'band': 224, 'y': 16, 'x': 16}
+    """
+    record = get_method(method, "spectral")
+    check_asked(uncertainty)
+    if consistent not in (True, False, "auto"):
+        raise ParameterError(f"consistent={consistent!r}", "True, False or 'auto'")
+    params = resolve_params(record, params)
+    wanted = wanted_bands(to)
+    groups, factors = _groups(cube, record)
+    instrument = seeing(groups, sensor)
+    fit: dict[str, Any] = {}
+    if record.bind is not None:
+        groups, binding = _bound(record, groups, factors, params)
+        factors = {role: factors[role] // min(factors[r] for r in groups) for role in groups}
+        card = binding.params["model"].card
+        made, resample = _of_model(card, wanted)
+    else:
+        card, made, resample = None, wanted, None
+        binding = Binding(params, ("ms",), record.passes)
+        fit["fit"] = _fit(record, library, groups["ms"], instrument, wanted, params, examples, noise, seed)
+    centres = np.array([band.wavelength for band in made.bands])
+    keys = [key for group in groups.values() for key in band_keys(group)]
+    rows = response_rows(instrument, keys, centres)
+    constraint = _constraint(groups, rows, centres, consistent, needed=uncertainty or consistent is not False)
+    spread = uncertainty and card is not None and bool(card.uncertainty)
+    tell = uncertainty and constraint is not None
+    if uncertainty and not (spread or tell):
+        raise ModelCardError(
+            f"uncertainty=True, and neither knows {record.name} of its errors nor is the sensor's response known",
+            "a model trained with uncertainty, or a known sensor",
+            "xrs.train(..., uncertainty='laplace'), or sensor='sentinel-2a'",
+        )
+    project = constraint is not None and consistent is not False
+    apply = Constrained(record.apply, resample, constraint, project, spread, tell)
+    count = len(made.bands)
+    data = fuse(
+        replace(record, apply=apply),
+        groups,
+        factors,
+        replace(binding, params={**binding.params, **({"spread": True} if spread else {})}),
+        carriers=(),
+        factor=max(factors.values()),
+        spatial_params={"srf": None if rows is None or np.isnan(rows).any() else rows},
+        shared=fit,
+        bands=count * (1 + spread) + tell,
+    )
+    shown = params | {"to": to if isinstance(to, str) else made.name, "consistent": consistent}
+    shown |= {"library": library if isinstance(library, str) else type(library).__name__} if fit else {}
+
+    def labelled(values: Any) -> xr.DataArray:
+        like = _with_bands(groups["ms"], made)
+        return label(values, like, groups["ms"], method=record, family="spectral_superres", params=shown)
+
+    result = labelled(data[:, :count])
+    whole = not isinstance(cube, xr.DataArray)
+    if not uncertainty:
+        return to_dataset(result) if whole else result
+    spreads = labelled(data[:, count : 2 * count]) if spread else None
+    misfit = labelled(data[:, -1:].repeat(count, axis=1)).isel(band=0, drop=True) if tell else None
+    return _told(result, spreads, misfit, whole)
+
+
+def _groups(cube: Cube, record: Method) -> tuple[dict[str, xr.DataArray], dict[str, int]]:
+    """The cube's grids, the finest as ``ms``, checked and cropped to one area, and the factor of each."""
+    if isinstance(cube, xr.DataArray | xr.Dataset):
+        groups, factors = {"ms": to_array(cube)}, {"ms": 1}
+    elif "coarse" not in record.needs:
+        raise LayoutError(
+            f"several grids for method={record.name!r}",
+            "bands on one grid",
+            "cube.rsfuse.sharpen() first, or a method that takes several grids: method='ponet'",
+        )
+    else:
+        cropped, sizes = common_area(*split_groups(cube))
+        groups = {_role(name): group for name, group in cropped.items()}
+        factors = {_role(name): factor for name, factor in sizes.items()}
+    for role, group in groups.items():
+        check_floats(role, group)
+        check_reflectance(group)
+        band_keys(group)
+    return common_dates(groups), factors
+
+
+def _role(name: str) -> str:
+    return "ms" if name == "fine" else name
+
+
+def _bound(
+    record: Method, groups: Mapping[str, xr.DataArray], factors: Mapping[str, int], params: Mapping[str, Any]
+) -> tuple[dict[str, xr.DataArray], Binding]:
+    """The bands that a network takes, and its binding to these."""
+    assert record.bind is not None
+    for _ in range(2):
+        # First to all bands, and then to those it takes: the others may be missing.
+        seen = {role: observed(group, factors["ms"] // factors[role]) for role, group in groups.items()}
+        binding = record.bind(seen, ("ms",), **params)
+        groups = {
+            role: group.isel(
+                band=sorted({n for one in binding.params["inputs"] if one.role == role for n in one.bands})
+            )
+            for role, group in groups.items()
+            if role in binding.used
+        }
+    return dict(groups), binding
+
+
+def _of_model(card: Card, wanted: Sensor) -> tuple[Sensor, Float64 | None]:
+    """The bands a network gives of those that are wanted, and how they are made of its own."""
+    own = card.result
+    if set(own.bands) & set(wanted.keys) and _agree(card, wanted):
+        keys = [key for key in wanted.keys if key in own.bands]
+        chosen = wanted.select(keys)
+        if keys == list(own.bands):
+            return chosen, None
+        return chosen, np.eye(len(own.bands))[[own.bands.index(key) for key in keys]]
+    try:
+        return wanted, spectral_response(wanted, np.asarray(own.wavelengths), [band.key for band in wanted.bands])
+    except (BandNotFoundError, ParameterError) as error:
+        raise BandNotFoundError(
+            f"the bands wanted cannot be had of those that the {card.network} model makes ({error})",
+            "bands within those of the model",
+            "a model trained for them: xrs.train(..., task='spectral')",
+        ) from error
+
+
+def _agree(card: Card, wanted: Sensor) -> bool:
+    """Whether bands with the same key are the same band."""
+    centres = dict(zip(card.result.bands, card.result.wavelengths, strict=False))
+    both = [(centres[key], wanted[key]) for key in wanted.keys if key in centres]
+    return all(abs(centre - band.wavelength) <= band.fwhm / 2 for centre, band in both)
+
+
+def _fit(
+    record: Method,
+    library: Library,
+    ms: xr.DataArray,
+    instrument: Sensor | None,
+    wanted: Sensor,
+    params: Mapping[str, Any],
+    examples: int,
+    noise: float | tuple[float, float],
+    seed: int,
+) -> Any:
+    """What a method learns of examples, once a result is computed."""
+    if isinstance(library, SpectralPairs):
+        given = library.given.shape[1], library.wanted.shape[1]
+        if given != (ms.sizes["band"], len(wanted.bands)):
+            raise ParameterError(
+                f"pairs of {given[0]} and {given[1]} bands", f"{ms.sizes['band']} (cube) and {len(wanted.bands)} (to)"
+            )
+    elif instrument is None:
+        raise BandNotFoundError(
+            f"the response of the bands {band_keys(ms)[:5]} is not known",
+            "a known sensor, or bands with coordinates wavelength and fwhm (nm)",
+            "sensor='sentinel-2a', xrs.cube.assign_bands(cube, keys, wavelength=..., fwhm=...), or pairs of spectra",
+        )
+    else:
+        instrument = instrument.select(band_keys(ms))
+    return learned(record, library, instrument, wanted, examples=examples, noise=noise, seed=seed, params=params)
+
+
+def _constraint(
+    groups: Mapping[str, xr.DataArray],
+    rows: Float64 | None,
+    wavelengths: Float64,
+    consistent: bool | str,
+    *,
+    needed: bool,
+) -> Constraint | None:
+    """What the result must fulfil, if that is known."""
+    keys = [key for group in groups.values() for key in band_keys(group)]
+    unknown = keys if rows is None else [key for key, row in zip(keys, rows, strict=True) if np.isnan(row).any()]
+    if unknown and consistent is True:
+        raise BandNotFoundError(
+            f"consistent=True, and the response of {unknown} over the bands wanted is not known",
+            "bands of a known sensor that the wanted ones cover",
+            "sensor=..., leave these bands out, or consistent='auto'",
+        )
+    if rows is None or len(unknown) == len(keys) or not needed:
+        return None
+    return constraint_of(groups, rows, wavelengths)
+
+
+def _with_bands(cube: xr.DataArray, bands: Sensor) -> xr.DataArray:
+    """A cube with other bands' coordinates, for what is made of it."""
+    like = cube.isel(band=[0] * len(bands.bands)).drop_vars([*BAND_COORDS, "band"], errors="ignore")
+    named = any(band.common_name for band in bands.bands)
+    return assign_bands(
+        like,
+        [band.key for band in bands.bands],
+        common_name=[band.common_name for band in bands.bands] if named else None,
+        wavelength=[band.wavelength for band in bands.bands],
+        fwhm=[band.fwhm for band in bands.bands],
+    )
+
+
+def _told(result: xr.DataArray, spreads: xr.DataArray | None, misfit: xr.DataArray | None, whole: bool) -> xr.Dataset:
+    """A result with what is known of its errors, a variable for each band where ``whole``."""
+    name = str(result.name or "spectra")
+    cube = to_dataset(result) if whole else result.to_dataset(name=name).assign_attrs(result.attrs)
+    if spreads is not None:
+        cube = with_ancillaries(cube, to_dataset(spreads) if whole else spreads.to_dataset(name=name), "std")
+    if misfit is not None:
+        cube = with_misfit(cube, misfit)
+    return cube

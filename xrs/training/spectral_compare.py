@@ -1,0 +1,196 @@
+"""Methods of spectral super-resolution held against the spectra of a scene they have not seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from xrs.cube import band_keys, band_widths, geobox_of, same_grid, to_array, wavelengths
+from xrs.errors import BandNotFoundError, GridMismatchError, ParameterError
+from xrs.methods import Method, get_method, methods_of
+from xrs.operators._sensors import sensor_of
+from xrs.operators._spectral import response_rows
+from xrs.operators.spectral_pairs import spectral_pairs
+from xrs.operators.spectral_superres import spectral_superres
+from xrs.quality import evaluate, mrae, psnr, rmse
+from xrs.sensors import Sensor, apply_response, sensor_from_table
+from xrs.training.train import train
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["compare_spectral"]
+
+_COLUMNS = {"mrae": "MRAE", "rmse": "RMSE", "psnr": "PSNR", "sam": "SAM"}
+
+
+def compare_spectral(
+    ms: xr.DataArray | xr.Dataset,
+    hs: xr.DataArray | xr.Dataset,
+    methods: Sequence[str | Method] | None = None,
+    *,
+    split: str = "x",
+    share: float = 0.5,
+    sensor: str | Sensor | None = None,
+    examples: int = 10_000,
+    consistent: bool | str = "auto",
+    peak: float = 1.0,
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+    training: Mapping[str, Mapping[str, Any]] | None = None,
+    by_band: bool = False,
+) -> pd.DataFrame:
+    """Score methods of :func:`xrs.spectral_superres` on a part of a scene that they did not learn from.
+
+    The scene is cut in two. Classical methods learn from pixels of the first part, networks are trained on it, unless
+    they are given a model; all make the bands of ``hs`` in the second part, where these are the truth.
+
+    Parameters
+    ----------
+    ms, hs : xarray.DataArray or xarray.Dataset, ([time,] band, y, x)
+        Reflectance of two sensors on one grid, of the same dates.
+    methods : sequence of str or Method, optional
+        If not given, all classical methods, and of the networks those that ``params`` or ``training`` names.
+    split : {"x", "y"}
+        The dim that is cut.
+    share : float
+        Of the first part.
+    sensor : str or Sensor, optional
+        The instrument of ``ms``; see :func:`xrs.spectral_superres`.
+    examples : int
+        Pixels that classical methods learn from, at most.
+    consistent : bool or "auto"
+        See :func:`xrs.spectral_superres`.
+    peak : float
+        Of PSNR.
+    params : mapping of str to mapping, optional
+        Parameters of single methods, such as a ``model``.
+    training : mapping of str to mapping, optional
+        Arguments of :func:`xrs.train` for single networks.
+    by_band : bool
+        Whether there is a row for each band, with its wavelength, in place of the mean; SAM has none.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each method, the best PSNR first: MRAE, RMSE, PSNR (dB, mean of bands), SAM (degrees); ``physics``,
+        the mean absolute difference between ``ms`` and the result seen through its response, NaN where that is not
+        known; seconds of training and of the result.
+
+    Raises
+    ------
+    ParameterError
+        For a split that is none, or a network without a model or training.
+    GridMismatchError, BandNotFoundError, RadiometryError, TimeAxisError, ModelCardError
+        As :func:`xrs.spectral_superres`.
+
+    Examples
+    --------
+    >>> import xrs
+    >>> scene = xrs.scenes.landscape((24, 48), times=["2023-06-10"], wavelengths=range(450, 900, 25)).isel(time=0)
+    >>> table = compare_spectral(scene.isel(band=[1, 4, 8, 14]), scene, ["ridge", "pls"], examples=300)
+    >>> list(table.columns)
+    ['MRAE', 'RMSE', 'PSNR', 'SAM', 'physics', 'training', 'time']
+    """
+    import pandas as pd
+
+    params, training = dict(params or {}), dict(training or {})
+    given, wanted = to_array(ms), to_array(hs)
+    if not same_grid(geobox_of(given), geobox_of(wanted)):
+        raise GridMismatchError("ms and hs on different grids", "one grid", "ms.rsfuse.regrid(...)")
+    if split not in ("x", "y") or not 0 < share < 1:
+        raise ParameterError(f"split={split!r} and share={share}", "'x' or 'y', and a share between 0 and 1")
+    cut = round(given.sizes[split] * share)
+    first, second = ({split: part} for part in (slice(0, cut), slice(cut, None)))
+    pairs = (given.isel(first), wanted.isel(first))
+    seen, truth = (cube.isel(second).compute() for cube in (given, wanted))
+    instrument, bands = sensor_of(given, sensor), _bands_of(wanted)
+    frames = []
+    for method in _chosen(params, training) if methods is None else methods:
+        record = get_method(method, "spectral")
+        start = time.perf_counter()
+        learned = _learned(record, *pairs, examples, params.get(record.name, {}), training.get(record.name, {}), sensor)
+        trained = time.perf_counter()
+        agree = consistent if instrument is not None else False
+        made = spectral_superres(seen, bands, record, sensor=sensor, consistent=agree, **learned)
+        made = to_array(made).compute()
+        times = {"training": trained - start, "time": time.perf_counter() - trained}
+        frames.append(_scores(record.name, made, truth, seen, instrument, peak, times, by_band=by_band))
+    table = pd.concat(frames)
+    return table if by_band else table.sort_values("PSNR", ascending=False)
+
+
+def _chosen(params: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
+    known = methods_of("spectral")
+    return [*methods_of("spectral", models=False), *(name for name in known if name in params or name in training)]
+
+
+def _bands_of(hs: xr.DataArray) -> Sensor:
+    """The bands of a cube as a sensor: as wide as their steps where their widths are not known."""
+    centres, widths = wavelengths(hs), band_widths(hs)
+    if not np.isfinite(centres).all():
+        raise BandNotFoundError(
+            "bands of hs without wavelengths",
+            "a centre in nm for each",
+            "xrs.cube.assign_bands(hs, keys, wavelength=...)",
+        )
+    steps = np.gradient(centres) if centres.size > 1 else np.full(1, 10.0)
+    widths = np.where(np.isfinite(widths), widths, np.abs(steps))
+    return sensor_from_table({"key": band_keys(hs), "wavelength": centres, "fwhm": widths}, name="hs")
+
+
+def _learned(
+    record: Method,
+    ms: xr.DataArray,
+    hs: xr.DataArray,
+    examples: int,
+    params: Mapping[str, Any],
+    training: Mapping[str, Any],
+    sensor: str | Sensor | None,
+) -> dict[str, Any]:
+    """Parameters of a method that has learned from two cubes."""
+    if "model" in params:
+        return dict(params)
+    if record.needs_model:
+        options = {"progress": False, "sensor": sensor, **training}
+        return {**params, "model": train((ms, hs), task="spectral", network=record.name, **options)}
+    return {**params, "library": spectral_pairs(ms, hs, examples)}
+
+
+def _scores(
+    name: str,
+    made: xr.DataArray,
+    truth: xr.DataArray,
+    seen: xr.DataArray,
+    sensor: Sensor | None,
+    peak: float,
+    times: Mapping[str, float],
+    *,
+    by_band: bool,
+) -> pd.DataFrame:
+    import pandas as pd
+
+    if by_band:
+        scores = {"MRAE": mrae(made, truth), "RMSE": rmse(made, truth), "PSNR": psnr(made, truth, peak=peak)}
+        means = {key: value.mean([d for d in value.dims if d != "band"]).values for key, value in scores.items()}
+        index = pd.MultiIndex.from_product([[name], band_keys(made)], names=["method", "band"])
+        return pd.DataFrame({"wavelength": wavelengths(made), **means}, index=index)
+    table = evaluate(made, truth, ratio=2, peak=peak, metrics=list(_COLUMNS)).compute()
+    row = {column: float(table[key].mean()) for key, column in _COLUMNS.items()}
+    row |= {"physics": _misfit(made, seen, sensor), **times}
+    return pd.DataFrame([row], index=pd.Index([name], name="method"))
+
+
+def _misfit(made: xr.DataArray, seen: xr.DataArray, sensor: Sensor | None) -> float:
+    """Mean absolute difference between what was observed and what the sensor would see in a result."""
+    rows = response_rows(sensor, band_keys(seen), wavelengths(made))
+    if rows is None:
+        return float("nan")
+    known = np.isfinite(rows).all(axis=1)
+    if not known.any():
+        return float("nan")
+    again = apply_response(made.transpose(..., "band", "y", "x").values, rows[known])
+    return float(np.nanmean(np.abs(again - seen.transpose(..., "band", "y", "x").isel(band=known).values)))
