@@ -64,17 +64,18 @@ class SpectralAttention(nn.Module):
             layer(tokens).reshape(*tokens.shape[:2], self.heads, -1).permute(0, 2, 3, 1)
             for layer in (self.query, self.key)
         )
-        lengths = (_length(key), _length(query).transpose(2, 3))
-        alike = (key @ query.transpose(2, 3)).float() / lengths[0] / lengths[1]
+        query = query.transpose(2, 3)
+        alike = (key @ query) / _length(key, -1) / _length(query, -2)
         weights = torch.softmax(alike * self.temperature, dim=-1)
         # The heads' attention and the layer that joins them are one map of the values.
         joined = self.join.weight.reshape(len(self.join.weight), self.heads, -1).transpose(0, 1)
         return (joined @ weights).transpose(1, 2).flatten(2)
 
 
-def _length(channels: Tensor) -> Tensor:
+def _length(channels: Tensor, axis: int) -> Tensor:
+    # Many squares are summed: never in half precision.
     precise = torch.promote_types(channels.dtype, torch.float32)
-    return torch.linalg.vector_norm(channels, dim=-1, keepdim=True, dtype=precise).clamp_min(_LEAST_NORM)
+    return torch.linalg.vector_norm(channels, dim=axis, keepdim=True, dtype=precise).clamp_min(_LEAST_NORM)
 
 
 def _depthwise_pair(features: int) -> nn.Sequential:
