@@ -18,7 +18,7 @@ _KEY = "xrs:card"
 UNCERTAINTIES = ("laplace", "dropout", "ensemble")
 _UNCERTAINTY = {"kind", "members", "passes", "level", "factors"}
 #: Tasks whose images may lie on one grid.
-_SAME_GRID = ("refine", "spatiotemporal", "sts")
+_SAME_GRID = ("refine", "spatiotemporal", "sts", "ssr_cloud", "ssr_classify")
 _MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 
 
