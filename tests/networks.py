@@ -28,6 +28,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "tfnet": {"features": 4},
 }
 
+#: Tasks whose networks take or put out more than images.
+TESTED_APART = {"sts", "ssr_cloud", "ssr_classify"}
+
 Layout = tuple[tuple[int, ...], tuple[int, ...]]
 
 #: Bands that networks for task "spectral" make.
@@ -47,12 +50,12 @@ LAYOUTS: tuple[Layout, ...] = (
 
 
 def cases() -> list[tuple[str, Layout]]:
-    """Every network of images with every layout it takes; what takes evidence of dates has tests of its own."""
+    """Every network of images with every layout it takes; what takes or gives more than that has tests of its own."""
     return [
         (name, (bands, ratios))
         for name, network in networks().items()
         for bands, ratios in LAYOUTS
-        if network.tasks != ("sts",) and _takes(network, bands, ratios)
+        if not set(network.tasks) & TESTED_APART and _takes(network, bands, ratios)
     ]
 
 
