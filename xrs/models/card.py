@@ -19,6 +19,8 @@ UNCERTAINTIES = ("laplace", "dropout", "ensemble")
 _UNCERTAINTY = {"kind", "members", "passes", "level", "factors"}
 #: Tasks whose images may lie on one grid.
 _SAME_GRID = ("refine", "spatiotemporal", "sts", "ssr_cloud", "ssr_classify")
+#: Tasks whose results are other bands than those of the images; these may be a single one.
+_OTHER_BANDS = ("spectral", "retrieval")
 _MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 
 
@@ -56,7 +58,7 @@ class Card:
         ``"sharpen"`` or ``"pansharpen"``; ``"refine"``; ``"spectral"``, other bands than those seen;
         ``"spatiotemporal"``, whose images are fine ones of some dates, coarse ones of the same dates, and the coarse
         one to predict from; ``"sts"``, whose images are the fine, the wide and the hyperspectral sensor, all on the
-        fine grid.
+        fine grid; ``"retrieval"``, whose result are variables.
     images : tuple of ImageSpec
         The finest first, then coarser ones. The result has the bands of the last (for task ``"spectral"`` the
         ``outputs``) on the grid of the first.
@@ -84,7 +86,7 @@ class Card:
         ``members`` and thinned networks (``passes``) it has, and the ``factors`` by band of the last image that scale
         its standard deviation, so that 1.645 of it covers ``level`` of the pixels.
     outputs : ImageSpec, optional
-        For task ``"spectral"``: the bands of the result, on the grid of the first image.
+        For tasks ``"spectral"`` and ``"retrieval"``: the bands of the result, on the grid of the first image.
     licence, created_by : str
         SPDX identifier of the weights' licence; program and version that made them.
     sha256 : str
@@ -191,12 +193,12 @@ def _check(card: Card) -> None:
         raise ModelCardError(f"a card with images of the ratios {ratios}", "ratios from 1 on, that nest")
     if len(set(ratios)) < len(ratios) and card.task not in _SAME_GRID:
         raise ModelCardError(f"a card for {card.task!r} with images of the ratios {ratios}", "ratios that rise")
-    if (card.task == "spectral") != (card.outputs is not None) or (card.outputs and card.outputs.ratio != 1):
+    if (card.task in _OTHER_BANDS) != (card.outputs is not None) or (card.outputs and card.outputs.ratio != 1):
         found = "no outputs" if card.outputs is None else f"outputs of ratio {card.outputs.ratio}"
         raise ModelCardError(
-            f"a card for {card.task!r} with {found}", "outputs on the grid of the first image for 'spectral' alone"
+            f"a card for {card.task!r} with {found}", f"outputs on the grid of the first image for {_OTHER_BANDS} alone"
         )
-    if len(ratios) < 2 and card.task != "spectral":
+    if len(ratios) < 2 and card.task not in _OTHER_BANDS:
         raise ModelCardError(f"a card for {card.task!r} with one image", "two images or more")
     for image in (*card.images, card.result):
         if not image.bands or len(set(image.bands)) < len(image.bands):

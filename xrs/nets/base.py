@@ -122,7 +122,7 @@ class Network:
         return f"one of {sorted(self.config)}" if self.config else "no parameters"
 
     def _check_images(self, bands: tuple[int, ...], outputs: int) -> None:
-        spectral = self.tasks == ("spectral",)
+        spectral = set(self.tasks) <= {"spectral", "retrieval"}
         if spectral != (outputs > 0):
             raise ParameterError(
                 f"outputs={outputs} for the network {self.name!r}",
