@@ -5,7 +5,7 @@ from xrs.quality.change import all_round
 from xrs.quality.distance import error_by_distance
 from xrs.quality.intervals import ause, coverage, ence, interval_width, sparsification
 from xrs.quality.no_reference import consistency, d_lambda, d_lambda_k, d_s, evaluate_fullres, hqnr, qnr
-from xrs.quality.reference import cc, ergas, evaluate, psnr, q2n, rmse, rmse_global, sam, scc, sre, ssim, uiqi
+from xrs.quality.reference import cc, ergas, evaluate, mrae, psnr, q2n, rmse, rmse_global, sam, scc, sre, ssim, uiqi
 
 __all__ = [
     "METRICS",
@@ -26,6 +26,7 @@ __all__ = [
     "hqnr",
     "interval_width",
     "list_metrics",
+    "mrae",
     "psnr",
     "q2n",
     "qnr",

@@ -143,6 +143,7 @@ def list_metrics() -> pd.DataFrame:
 STATISTICS: Mapping[str, Statistic] = {
     "moments": Statistic(lambda pair, _: pixels.pair_moments(*pair.pixels()), lambda _: 1),
     "angles": Statistic(lambda pair, _: pixels.angle_sums(*pair.pixels()), lambda _: 1),
+    "ratios": Statistic(lambda pair, options: pixels.relative_error_sums(*pair.pixels(), options.peak), lambda _: 1),
     "ssim": Statistic(
         lambda pair, options: windows.ssim_sums(*pair.windows(windows.SSIM_WINDOW), options.peak),
         lambda _: windows.SSIM_WINDOW,
@@ -186,6 +187,11 @@ METRICS: Mapping[str, Metric] = {
         Metric(
             "rmse_global", "RMSE (all bands)", ("moments",), lambda s, _: pixels.rms_error_of_all(s["moments"]),
             False, "lower", 0.0, "data", _WALD,
+        ),
+        Metric(
+            "mrae", "MRAE", ("ratios",), lambda s, _: pixels.mean_relative_error(s["ratios"]),
+            True, "lower", 0.0, "1",
+            Reference("Arad et al. (2020), CVPR Workshops: 1806-1822", "10.1109/CVPRW50498.2020.00231"),
         ),
         Metric(
             "sre", "SRE", ("moments",), lambda s, _: pixels.signal_to_reconstruction_error(s["moments"]),

@@ -14,13 +14,18 @@ __all__ = [
     "angle_sums",
     "correlation",
     "mean_angle",
+    "mean_relative_error",
     "pair_moments",
     "peak_signal_to_noise",
+    "relative_error_sums",
     "relative_global_error",
     "rms_error",
     "rms_error_of_all",
     "signal_to_reconstruction_error",
 ]
+
+#: Reference values below this share of the peak have no relative error.
+_NOTHING = 1e-4
 
 #: A band whose mean is this much smaller than its root mean square has no mean to divide by.
 _NO_MEAN = 1e-6
@@ -121,6 +126,20 @@ def mean_angle(sums: Float64) -> Float64:
     return _divide(sums[0], sums[1])
 
 
+def relative_error_sums(estimate: Float32, reference: Float32, peak: float) -> Float64:
+    """Sums of ``|estimate - reference| / reference`` over two images (band, y, x), and their number, (band, 2).
+
+    Pixels with NaN are left out, and those whose reference is below 1e-4 of the peak.
+    """
+    least = _NOTHING * peak
+    return np.array([_ratios(np.ravel(e), np.ravel(r), least) for e, r in zip(estimate, reference, strict=True)])
+
+
+def mean_relative_error(sums: Float64) -> Float64:
+    """Means of what :func:`relative_error_sums` counted, (band,); NaN of nothing."""
+    return _divide(sums[:, 0], sums[:, 1])
+
+
 def _mean_square_error(moments: PairMoments) -> Float64:
     return _divide(moments.error_square, moments.count)
 
@@ -191,3 +210,14 @@ def _angles(estimate: Float32, reference: Float32) -> Float64:
                 total += np.degrees(np.arccos(min(max(er[i] / norm, -1.0), 1.0)))
                 count += 1.0
     return np.array([total, count])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _ratios(estimate: Float32, reference: Float32, least: float) -> tuple[float, float]:
+    total, count = 0.0, 0.0
+    for i in range(reference.size):
+        e, r = np.float64(estimate[i]), np.float64(reference[i])
+        if np.isfinite(e + r) and r >= least:
+            total += abs(e - r) / r
+            count += 1.0
+    return total, count

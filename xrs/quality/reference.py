@@ -23,6 +23,7 @@ __all__ = [
     "cc",
     "ergas",
     "evaluate",
+    "mrae",
     "psnr",
     "q2n",
     "rmse",
@@ -56,12 +57,12 @@ def evaluate(
         Resolution ratio of the fusion, low GSD over high GSD (4 for pan of 0.5 m and bands of 2 m); ERGAS divides
         by it.
     peak : float, optional
-        Largest value the data can take: peak of PSNR and data range of SSIM. If not given, the data must be
+        Largest value the data can take: peak of PSNR and MRAE and data range of SSIM. If not given, the data must be
         reflectance, whose peak is 1.
     border : int
         Pixels left out along each edge of the scene.
     metrics : iterable of str, optional
-        Some of ``cc, sam, psnr, ssim, rmse, rmse_global, sre, ergas, uiqi, q2n, scc``; all if not given.
+        Some of ``cc, sam, psnr, ssim, rmse, rmse_global, mrae, sre, ergas, uiqi, q2n, scc``; all if not given.
 
     Returns
     -------
@@ -262,6 +263,40 @@ def rmse_global(estimate: Cube, reference: Cube) -> xr.DataArray:
     5.0
     """
     return _one("rmse_global", estimate, reference)
+
+
+def mrae(estimate: Cube, reference: Cube, *, peak: float = 1.0) -> xr.DataArray:
+    """Mean relative absolute error of each band, ``mean(|estimate - reference| / reference)``; lower is better.
+
+    The score of the challenges on spectral reconstruction, which is the mean over bands. Values of the reference below
+    1e-4 of the peak (negative ones too) are left out: the challenges' data have none, and a quotient by next to nothing
+    would outweigh all others.
+
+    Parameters
+    ----------
+    estimate, reference : DataArray or Dataset, ([time,] [band,] y, x)
+    peak : float
+        Largest value the data can take: 1.0 for reflectance.
+
+    Returns
+    -------
+    DataArray, ([time,] [band])
+        NaN for a band whose reference is nowhere above that.
+
+    References
+    ----------
+    Arad et al. (2020), NTIRE 2020 challenge on spectral reconstruction from an RGB image, CVPR Workshops, 1806-1822,
+    10.1109/CVPRW50498.2020.00231.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from xrs.quality import mrae
+    >>> truth = xr.DataArray([[0.1, 0.2], [0.4, 0.0]], coords={"y": [1.0, 0.0], "x": [0.0, 1.0]})
+    >>> round(float(mrae(truth + 0.02, truth)), 4)
+    0.1167
+    """
+    return _one("mrae", estimate, reference, peak=checked_peak(peak))
 
 
 def sre(estimate: Cube, reference: Cube) -> xr.DataArray:
