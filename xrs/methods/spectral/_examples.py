@@ -67,7 +67,8 @@ def walk(bands: Float32, count: int, function: Callable[[Float32], Float32]) -> 
             out[:, block] = function(spectra)
         else:
             out[:, block] = np.nan
-            out[:, np.flatnonzero(seen) + block.start] = function(np.ascontiguousarray(spectra[:, seen]))
+            if seen.any():
+                out[:, np.flatnonzero(seen) + block.start] = function(np.ascontiguousarray(spectra[:, seen]))
     return out.reshape(count, *bands.shape[1:])
 
 

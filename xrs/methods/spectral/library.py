@@ -48,7 +48,9 @@ def _learn_nearest(given: Float32, wanted: Float32, *, neighbours: int, floor: f
 
 def _apply_nearest(tile: Tile, _: State, *, fit: _Nearest, neighbours: int, **_params: Any) -> Float32:
     def look_up(spectra: Float32) -> Float32:
-        distance, index = fit.tree.query(spectra.T.astype(np.float64) @ fit.whiten, k=np.arange(1, neighbours + 1))
+        # Not a product of matrices: BLAS would start threads of its own inside Dask's.
+        whitened = np.einsum("bn,bc->nc", spectra.astype(np.float64), fit.whiten)
+        distance, index = fit.tree.query(whitened, k=np.arange(1, neighbours + 1))
         return mixed(index, _shares(distance), fit.wanted)
 
     return walk(tile.core("ms"), fit.wanted.shape[1], look_up)
