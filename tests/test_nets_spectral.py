@@ -30,8 +30,8 @@ WHOLE = ("mst_plus_plus", "awan", "dster")
 #: Quick members.
 SMALL: dict[str, dict[str, Any]] = {
     "mst_plus_plus": {"features": 6, "stages": 2},
-    "hscnn_plus": {"features": 4, "blocks": 3},
-    "awan": {"features": 16, "blocks": 2},
+    "hscnn_plus": {"features": 8, "blocks": 3},
+    "awan": {"features": 32, "blocks": 2},
     "dster": {"features": 8, "blocks": 2, "heads": 2},
 }
 BANDS, OUTPUTS = 4, 17

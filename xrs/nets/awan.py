@@ -12,7 +12,7 @@
 
 Weights of channels: an average over all pixels, by weights that are a softmax over the image of a map of its features;
 then two linear layers with a narrow middle, prelu between them and a sigmoid after. Second-order attention: with
-features t and g of each pixel (linear maps of its bands, an eighth as many), pixel i gets the mean of g_j by weights
+features t and g of each pixel (linear maps of its bands, an eighth as many, two at least), pixel i gets the mean of g_j by weights
 softmax over j of cov(t_i, t_j), the covariance over features, and adds a linear map of it.
 
 No convolution has biases; the image is mirrored beyond its edges. First of the NTIRE 2020 challenge (clean track);
@@ -141,7 +141,8 @@ class _SecondOrder(nn.Module):
 
     def __init__(self, bands: int) -> None:
         super().__init__()
-        narrow = max(bands // _BANDS_A_FEATURE, 1)
+        # The covariance of a single feature is zero.
+        narrow = max(bands // _BANDS_A_FEATURE, 2)
         self.alike = conv(bands, narrow, 1, bias=False)
         self.given = conv(bands, narrow, 1, bias=False)
         self.join = conv(narrow, bands, 1, bias=False)
