@@ -12,8 +12,8 @@
 
 Weights of channels: an average over all pixels, by weights that are a softmax over the image of a map of its features;
 then two linear layers with a narrow middle, prelu between them and a sigmoid after. Second-order attention: with
-features t and g of each pixel (linear maps of its bands, an eighth as many, two at least), pixel i gets the mean of g_j by weights
-softmax over j of cov(t_i, t_j), the covariance over features, and adds a linear map of it.
+features t and g of each pixel (linear maps of its bands, an eighth as many, two at least), pixel i gets the mean of g_j
+by weights softmax over j of cov(t_i, t_j), the covariance over features, and adds a linear map of it.
 
 No convolution has biases; the image is mirrored beyond its edges. First of the NTIRE 2020 challenge (clean track);
 4.04 million parameters for 3 to 31 bands. The paper's loss on what the camera would see in the result is the training's
