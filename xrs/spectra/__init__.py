@@ -9,6 +9,7 @@
 from xrs.spectra.canopy import Canopies, draw_canopies
 from xrs.spectra.library import SpectralLibrary
 from xrs.spectra.pairs import SpectralPairs, draw_pairs
+from xrs.spectra.read import read_library
 from xrs.spectra.sources import Source, get_source, list_sources
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "draw_pairs",
     "get_source",
     "list_sources",
+    "read_library",
 ]

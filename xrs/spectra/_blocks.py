@@ -1,4 +1,4 @@
-"""Spectra are drawn in blocks of fixed size, each with a generator of its own: so the n-th never depends on how many."""
+"""Spectra are drawn in blocks of one size, each with its own generator: the n-th never depends on how many."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def ice_absorption(nm: Float64) -> Float64:
 
 
 def lake(nm: Float64) -> Float64:
-    """Absorption of water, of 1 mg/m3 chlorophyll, of dissolved matter; backscatter of water, of 1 g/m3 sediment: 1/m."""
+    """Absorption of water, 1 mg/m3 chlorophyll, dissolved matter; backscatter of water, 1 g/m3 sediment: 1/m."""
     algae = 0.035 * np.exp(-0.5 * ((nm - 440) / 35) ** 2) + 0.017 * np.exp(-0.5 * ((nm - 675) / 13) ** 2)
     dissolved = np.exp(-0.016 * (nm - 440.0))
     molecules = 0.00111 * (nm / 500.0) ** -4.32

@@ -108,8 +108,8 @@ class SpectralLibrary:
         return replace(
             self,
             spectra=self.spectra[kept],
-            names=[self.names[i] for i in kept] if self.names else (),
-            classes=[self.classes[i] for i in kept],
+            names=tuple(self.names[i] for i in kept) if self.names else (),
+            classes=tuple(self.classes[i] for i in kept),
         )
 
     def __repr__(self) -> str:

@@ -62,7 +62,7 @@ class Source:
         return SpectralLibrary(
             parts[0].wavelengths,
             np.concatenate([part.spectra for part in parts]),
-            classes=[kind for part in parts for kind in part.classes],
+            classes=tuple(kind for part in parts for kind in part.classes),
             title=self.name,
             reference=self.reference,
         )
@@ -161,7 +161,7 @@ def _pure(kind: str, number: int, seed: int) -> SpectralLibrary:
 def _land(number: int, seed: int) -> SpectralLibrary:
     rng = generator("land", seed, number)
     pools = [_PURE[kind](rng, count) for kind, count in _SHARES.items()]
-    kinds = [kind for kind, count in _SHARES.items() for _ in range(count)]
+    kinds = tuple(kind for kind, count in _SHARES.items() for _ in range(count))
     pool = SpectralLibrary(WAVELENGTHS, np.concatenate(pools).astype(np.float32), classes=kinds)
     return _mixed(pool, rng, _WAVINESS)
 
@@ -176,7 +176,7 @@ def _mixed(pool: SpectralLibrary, rng: np.random.Generator, size: float) -> Spec
         spectra *= np.exp(waviness(pool.wavelengths, rng, BLOCK, size))
         spectra *= 1.0 - rng.beta(0.7, 2.0, BLOCK)[:, None] * _direct_light(pool.wavelengths)
     largest = parts[np.arange(BLOCK), weights.argmax(axis=1)]
-    classes = [pool.classes[i] for i in largest] if pool.classes else ()
+    classes = tuple(pool.classes[i] for i in largest) if pool.classes else ()
     return SpectralLibrary(pool.wavelengths, spectra.astype(np.float32), classes=classes)
 
 
