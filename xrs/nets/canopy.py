@@ -6,8 +6,8 @@
     x      = tanh(conv 1 x 1) to 32 features    2 times
     result = conv 1 x 1 of x: mean and log-variance of each variable
 
-as Weiss and Baret 2016 for the inputs and the hyperbolic tangent; two wider layers and the log-variance (Kendall and Gal
-2017, arXiv:1703.04977) are ours. Members trained from other seeds are one network side by side; their means and
+as Weiss and Baret 2016 for the inputs and the hyperbolic tangent; two wider layers and the log-variance (Kendall and
+Gal 2017, arXiv:1703.04977) are ours. Members trained from other seeds are one network side by side; their means and
 variances add by the law of total variance (Lakshminarayanan, Pritzel and Blundell 2017, arXiv:1612.01474).
 """
 
@@ -82,15 +82,16 @@ class Canopy(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Means, then standard deviations (N, 2 variables, y, x), in the variables' units."""
-        x = (image - self.seen_mean) / self.seen_std
+        x = (image - self.get_buffer("seen_mean")) / self.get_buffer("seen_std")
         for layer in self.hidden:
             x = torch.tanh(layer(x))
         parts = self.last(x).unflatten(1, (self.members, 2, self.variables))
         means, logs = parts[:, :, 0], parts[:, :, 1].clamp(_LEAST_LOG, _MOST_LOG)
         mean = means.mean(dim=1)
         variance = logs.exp().mean(dim=1) + ((means - mean[:, None]) ** 2).mean(dim=1)
-        std = variance.sqrt() * self.factor
-        return torch.cat([mean * self.wanted_std + self.wanted_mean, std * self.wanted_std], dim=1)
+        std = variance.sqrt() * self.get_buffer("factor")
+        unit = self.get_buffer("wanted_std")
+        return torch.cat([mean * unit + self.get_buffer("wanted_mean"), std * unit], dim=1)
 
 
 @torch.no_grad()
@@ -108,7 +109,7 @@ NETWORK = Network(
     name="canopy",
     module=Canopy,
     tasks=("retrieval",),
-    summary="Leaf area, FAPAR, cover, chlorophyll and water of canopies from reflectance and angles, with their spread.",
+    summary="Leaf area, FAPAR, cover, chlorophyll and water of canopies by a perceptron, each with its spread.",
     reference=Reference(
         "Weiss and Baret 2016, S2ToolBox Level 2 products: LAI, FAPAR, FCOVER, version 1.1 (ATBD)",
     ),

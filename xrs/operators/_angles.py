@@ -84,7 +84,8 @@ def _layer(name: str, angle: Any, full: xr.DataArray) -> Any:
         )
     values = angle if isinstance(angle, xr.DataArray) else xr.DataArray(np.float64(angle))
     _check(name, values, full)
-    cosine = np.cos(np.deg2rad(values.astype(np.float64))).astype(np.float32).reset_coords(drop=True)
+    bare = values.reset_coords(drop=True).astype(np.float64)
+    cosine = bare.copy(data=np.cos(np.deg2rad(bare.data)).astype(np.float32))
     small = cosine.expand_dims([dim for dim in full.dims if dim not in cosine.dims]).transpose(*full.dims).data
     shape = (full.sizes["time"], 1, full.sizes["y"], full.sizes["x"])
     if is_lazy(full):

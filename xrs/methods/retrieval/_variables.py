@@ -38,8 +38,8 @@ class Variable:
     standard_name: str = ""
 
 
-#: Ranges and tolerances as Weiss and Baret 2016 (ATBD of the S2ToolBox, version 1.1) give them, but for FAPAR, which may
-#: be 1, and for the leaf's chlorophyll, which they do not have.
+#: Ranges and tolerances as Weiss and Baret 2016 (ATBD of the S2ToolBox, version 1.1) give them, but for FAPAR, which
+#: may be 1, and for the leaf's chlorophyll, which they do not have.
 VARIABLES: Mapping[str, Variable] = {
     one.name: one
     for one in (

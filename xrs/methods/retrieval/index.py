@@ -1,6 +1,6 @@
 """Regression on an index of two or three bands, with published coefficients or the user's own.
 
-``variable = slope * index + offset``. Such a line holds for the crops, soils and sensor it was fitted to. Published ones:
+``variable = slope * index + offset``. Such a line holds for the crops, soils and sensor it was fitted to. Published:
 
 - LAI by SeLI (B8A and B05), for crops up to a leaf area of about 6; RMSE 0.67 to 0.69 [1]_;
 - FAPAR by NDVI, for green canopies over soils of middling brightness; from a model of radiative transfer [2]_.
@@ -90,7 +90,7 @@ def _bind(
     if line is None:
         raise ParameterError(
             f"no published line from {name} to {variable}",
-            f"calibration=(slope, offset) from your own measurements, or one of {[f'{v} by {i}' for v, i in _PUBLISHED]}",
+            f"calibration=(slope, offset) of your measurements, or one of {[f'{v} by {i}' for v, i in _PUBLISHED]}",
             "method='canopy'",
         )
     found = find_sentinel2(observed, _INDICES[name].bands)

@@ -56,8 +56,7 @@ def _apply(
 def _known(image: Float32, model: Model) -> Bool:
     """Whether pixels (y, x) lie within the ranges of the training data."""
     low, high = (np.array(model.card.training[side], np.float32)[:, None, None] for side in ("low", "high"))
-    inside: Bool = ((image >= low) & (image <= high)).all(axis=0)
-    return inside
+    return np.asarray(((image >= low) & (image <= high)).all(axis=0))
 
 
 @dataclass(frozen=True)

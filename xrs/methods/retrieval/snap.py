@@ -96,7 +96,7 @@ def _evaluate(
 def _known(bands: Float32, domain: str) -> Bool:
     """Whether pixels (8, pixel) lie in the definition domain."""
     low, high = (np.array(limit)[:, None] for limit in _tables()["domain"])
-    inside: Bool = ((bands >= low) & (bands <= high)).all(axis=0)
+    inside = np.asarray(((bands >= low) & (bands <= high)).all(axis=0))
     if domain == "box":
         return inside
     classes = np.clip(np.floor(_CLASSES * (bands - low) / (high - low)), 0, _CLASSES - 1).astype(np.int64)
@@ -132,6 +132,6 @@ METHOD = Method(
     ),
     needs=("ms", "angles"),
     bind=_bind,
-    differs="Pixels outside of the definition domain are NaN, as are results beyond the tolerance; the toolbox puts them "
-    "out and flags them.",
+    differs="Pixels outside of the definition domain are NaN, as are results beyond the tolerance; the toolbox puts "
+    "them out and flags them.",
 )
