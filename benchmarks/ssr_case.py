@@ -14,7 +14,6 @@ import pandas as pd
 import xarray as xr
 
 import xrs
-from xrs.cube import assign_bands
 from xrs.sensors import get_sensor
 
 __all__ = ["MS_BANDS", "CloudCase", "cloud_case", "seen_by_both"]

@@ -14,15 +14,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xrs.errors import ParameterError
+from xrs.kernels.types import Float32
 from xrs.nets._blocks import conv, he_uniform
 from xrs.nets.base import Network
 from xrs.reference import Reference
 
-__all__ = ["NETWORK", "TASKS", "Labelled", "SsrClassify"]
+__all__ = ["NETWORK", "TASKS", "Labelled", "SsrClassify", "classified"]
 
 #: What it learns, in the order of its losses.
 TASKS = ("spectra", "classes")
@@ -111,6 +113,16 @@ class SsrClassify(nn.Module):
             x = x + block(x)
         x = torch.relu(x)
         return Labelled(self.regression(image) + self.heads["spectra"](x), self.heads["classes"](x))
+
+
+def classified(network: SsrClassify, image: Float32) -> tuple[Float32, Float32]:
+    """Probabilities of the classes and spectra (., y, x) of an image (m, y, x), without the margin that it has."""
+    margin = network.margin
+    with torch.inference_mode():
+        found = network(torch.from_numpy(np.ascontiguousarray(image))[None].to(network.centre.device))
+    probability, spectra = (part[0].cpu().numpy() for part in (found.scores.softmax(dim=1), found.spectra))
+    inner = (slice(None), *(slice(margin, n - margin) for n in image.shape[1:]))
+    return probability[inner], spectra[inner]
 
 
 NETWORK = Network(

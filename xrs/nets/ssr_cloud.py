@@ -10,8 +10,8 @@ is clear, and images ``Y_s`` that are zero where ``c_s`` is::
     M    = c Y + (1 - c) (first guess + ms(z))       the auxiliary head: the bands without clouds
     X    = R M + hs(M, z)                            the spectral head, on R, the linear regression
 
-A date of probability zero has no weight and shows nothing of its values, whatever they are. All that is seen lies within
-the margin around a pixel; nothing is pooled over the image, so results do not depend on tiles.
+A date of probability zero has no weight and shows nothing of its values, whatever they are. All that is seen lies
+within the margin around a pixel; nothing is pooled over the image, so results do not depend on tiles.
 
 The idea, one network for the gaps and the spectra, has no published reference known to us: own design.
 """
@@ -20,17 +20,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xrs.errors import ParameterError
+from xrs.kernels.types import Float32, Float64
 from xrs.nets._blocks import conv, he_uniform
 from xrs.nets.base import Network
 from xrs.reference import Reference
 
-__all__ = ["NETWORK", "Estimates", "Evidence", "SsrCloud", "time_code"]
+__all__ = ["NETWORK", "Estimates", "Evidence", "SsrCloud", "reconstruct", "time_code"]
 
 _YEAR = 365.2425
 #: Waves a year that tell dates apart.
@@ -39,6 +40,8 @@ _WAVES = (1, 2, 4, 8)
 _NEAR, _FAR = 10.0, 90.0
 _CODE = 2 * len(_WAVES)
 _BETWEEN = 4
+#: Features of all dates at once, at most: more rows are worked on one after the other.
+_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class SsrCloud(nn.Module):
             raise ParameterError(f"heads={heads} of features={features}", "heads that divide the features")
         ms, hs = bands
         wide = 2 * features
-        self.heads, self.blocks = heads, blocks
+        self.features, self.heads, self.blocks = features, heads, blocks
         self.begin = conv(ms + 1 + _CODE, features)
         self.body = nn.ModuleList(
             nn.Sequential(conv(features, features), nn.ReLU(), conv(features, features, 1)) for _ in range(blocks)
@@ -216,6 +219,41 @@ class SsrCloud(nn.Module):
         """Bands in units of their spread, times the probability; zero where that is, NaN or not."""
         scaled = (image - self.centre[:, None, None]) / self.spread[:, None, None]
         return torch.where(clear > 0, scaled * clear, 0.0)
+
+
+def reconstruct(
+    network: SsrCloud, image: Float32, clear: Float32, day: float, others: Float32, known: Float32, days: Float64
+) -> tuple[Float32, Float32]:
+    """Spectra (h, y, x) of one date and the b of their error, without the margin that all images have.
+
+    Parameters
+    ----------
+    network : SsrCloud
+        Ready to infer.
+    image, clear : ndarray (m, y, x), (y, x)
+        Of the date; zeros if there is no image.
+    day : float
+    others, known : ndarray (date, m, y, x), (date, y, x)
+        Of the other dates, and how clear they are.
+    days : ndarray (date,)
+    """
+    margin, device = network.margin, network.centre.device
+    height, width = (n - 2 * margin for n in clear.shape)
+    rows = max(_AT_ONCE // ((len(days) + 1) * network.features * (width + 2 * margin)), 1)
+    bands = network.regression.out_channels
+    out = np.empty((2, bands, height, width), np.float32)
+    when = [torch.tensor([day]), torch.as_tensor(days)[None]]
+    inner = slice(margin, margin + width)
+    for first in range(0, height, rows):
+        part = slice(first, min(first + rows, height) + 2 * margin)
+        images = [torch.from_numpy(np.ascontiguousarray(i[..., part, :]))[None] for i in (image, clear, others, known)]
+        given = (*images[:2], when[0].float(), *images[2:], when[1].float())
+        with torch.inference_mode():
+            found = network(Evidence(*(tensor.to(device) for tensor in given)))
+        for place, result in zip(out, (found.hs, found.log_error.exp()), strict=True):
+            core = result[0, :, margin : result.shape[2] - margin, inner]
+            place[:, first : first + core.shape[1]] = core.cpu().numpy()
+    return out[0], out[1]
 
 
 def _as_bands(codes: Tensor, like: Tensor) -> Tensor:
