@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "gdal": [],
     "networks": [],
     "sts": [],
+    "ssr": [],
     "hsms": [],
     "spatiotemporal": [],
 }

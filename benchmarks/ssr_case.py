@@ -83,3 +83,16 @@ def _noisy(cube: xr.DataArray, seed: int) -> xr.DataArray:
 
 def _scene(seed: int, side: int, times: np.ndarray, nm: object) -> xr.DataArray:
     return xrs.scenes.landscape((side, side), resolution=20.0, times=times, wavelengths=nm, seed=seed)
+
+
+def labelled_place(
+    seed: int, *, side: int = 128, noise: bool = True
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """A place on one date: what both sensors see of it, and its land cover (y, x).
+
+    Without ``noise`` the spectra are the true ones.
+    """
+    truth, ms = seen_by_both(seed, side, np.array(["2023-06-10"], "datetime64[ns]"))
+    cover = xrs.scenes.classes(truth)["cover"].compute()
+    hs = _noisy(truth, seed) if noise else truth
+    return ms.isel(time=0), hs.isel(time=0), cover
