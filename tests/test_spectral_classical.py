@@ -24,7 +24,7 @@ from xrs.errors import ParameterError
 from xrs.kernels import box_taps, decimate, gaussian_taps
 from xrs.methods import get_method, resolve_params
 from xrs.methods.base import Tile
-from xrs.methods.spectral._projection import consistent, gain, residual, smooth_covariance
+from xrs.methods.spectral._projection import consistent, examples_covariance, gain, residual, smooth_covariance
 from xrs.methods.spectral._sparse import learn_dictionary, pursue, residual_of
 from xrs.sensors import get_sensor, spectral_response
 
@@ -403,6 +403,32 @@ class TestAgreement:
         found = gain(srf, WAVELENGTHS, np.eye(30) * 4.0, noise=1.0)
         assert found[10, 0] == pytest.approx(4 / 5)
         assert np.abs(np.delete(found[:, 0], 10)).max() == 0
+
+    def test_few_examples_are_enough_of_a_prior(self) -> None:
+        srf, examples = response(6), spectra(3)
+        with pytest.raises(ParameterError, match="some say the same"):
+            gain(srf, WAVELENGTHS, np.cov(examples.T))
+        np.testing.assert_allclose(
+            srf @ gain(srf, WAVELENGTHS, examples_covariance(examples, WAVELENGTHS)), np.eye(6), atol=1e-9
+        )
+
+    def test_examples_tell_what_no_band_sees(self) -> None:
+        # Band 0 sees wavelength 0 alone; wavelength 1 is its opposite, which no smooth prior could know.
+        rng = np.random.default_rng(0)
+        one = rng.normal(0, 0.1, 2000)
+        examples = np.column_stack([one, -one, rng.normal(0, 0.1, 2000)]).astype("float32")
+        srf = np.array([[1.0, 0.0, 0.0]])
+        told = gain(srf, [500, 510, 520], examples_covariance(examples, [500, 510, 520], share=0.01))
+        np.testing.assert_allclose(told[:, 0], [1, -1, 0], atol=0.1)
+        assert gain(srf, [500, 510, 520])[1, 0] > 0.9
+
+    def test_in_place(self) -> None:
+        srf = response(4)
+        truth, wrong = (image_of(spectra(40, seed), 8) for seed in (0, 1))
+        seen = np.tensordot(srf, truth, axes=1).astype("float32")
+        expected = consistent(wrong, seen, srf, gain(srf, WAVELENGTHS))
+        assert consistent(wrong, seen, srf, gain(srf, WAVELENGTHS), out=wrong) is wrong
+        np.testing.assert_array_equal(wrong, expected)
 
     def test_the_change_is_smooth(self) -> None:
         # Boxes: with an unstructured prior the change has their edges.

@@ -26,7 +26,7 @@ from xrs.kernels import box_taps
 from xrs.kernels.resample import phase_weights
 from xrs.kernels.types import Float32, Float64
 
-__all__ = ["Seen", "consistent", "gain", "residual", "smooth_covariance"]
+__all__ = ["Seen", "consistent", "examples_covariance", "gain", "residual", "smooth_covariance"]
 
 #: What was observed: bands (band, y, x) on the grid of the result; or each band (y, x) with the side of its pixels in
 #: those of the result.
@@ -34,6 +34,9 @@ Seen = Float32 | Sequence[tuple[Float32, int]]
 
 #: Distance in nm over which what is not known of a spectrum falls to 1/e.
 _LENGTH = 300.0
+
+#: Share of the variance of examples that their covariance is given besides.
+_SHARE = 0.1
 
 #: Bands whose joint response has a smaller share of its strength in some direction say the same thing twice.
 _DEPENDENT = 1e-10
@@ -65,6 +68,24 @@ def smooth_covariance(wavelengths: ArrayLike, magnitude: ArrayLike = 1.0, length
     return np.exp(-np.abs(centres[:, None] - centres) / length) * np.outer(scale, scale)
 
 
+def examples_covariance(spectra: Float32, wavelengths: ArrayLike, share: float = _SHARE) -> Float64:
+    """Covariance (band, band) of examples of spectra, and a part of a smooth one.
+
+    Examples tell how bands go together that no sensor's band sees. Taken alone their covariance trusts the smallest
+    differences between what bands saw, and so brings out the sensor's noise; and few examples leave directions of none.
+
+    Parameters
+    ----------
+    spectra : ndarray (example, band)
+    wavelengths : array_like (band,)
+        In nm.
+    share : float
+        Variance of the smooth part, as a share of the bands' mean variance.
+    """
+    covariance = np.cov(spectra.T, dtype=np.float64)
+    return np.asarray(covariance + share * np.diag(covariance).mean() * smooth_covariance(wavelengths), np.float64)
+
+
 def gain(srf: Float64, wavelengths: ArrayLike, covariance: Float64 | None = None, noise: ArrayLike = 0.0) -> Float64:
     """``C Φᵀ (Φ C Φᵀ + N)⁻¹``: how a spectrum changes for what a sensor's bands lack.
 
@@ -78,7 +99,7 @@ def gain(srf: Float64, wavelengths: ArrayLike, covariance: Float64 | None = None
         C; by default :func:`smooth_covariance`.
     noise : float or array_like (band,)
         Standard deviation of the sensor's noise, in units of the root of ``covariance``; 0 for a result that agrees
-        exactly.
+        exactly, with the noise too.
 
     Returns
     -------
@@ -111,7 +132,14 @@ def gain(srf: Float64, wavelengths: ArrayLike, covariance: Float64 | None = None
 
 
 def consistent(
-    result: Float32, seen: Seen, srf: Float64, gain: Float64, *, taps: Float64 | None = None, kernel: str = "nearest"
+    result: Float32,
+    seen: Seen,
+    srf: Float64,
+    gain: Float64,
+    *,
+    taps: Float64 | None = None,
+    kernel: str = "nearest",
+    out: Float32 | None = None,
 ) -> Float32:
     """The spectra nearest to ``result`` in which the sensor sees what it saw.
 
@@ -133,6 +161,8 @@ def consistent(
         reaches beyond the pixel, each pixel depends on some around it: give a margin.
     kernel : {"nearest", "bilinear", "cubic"}
         How the change is interpolated. ``nearest`` needs no margin.
+    out : ndarray, float32 (wanted band, y, x), optional
+        Where to put it; may be ``result`` itself.
 
     Returns
     -------
@@ -146,9 +176,9 @@ def consistent(
         ]
     )
     flat = np.ascontiguousarray(result).reshape(len(result), -1)
-    out = np.empty(flat.shape, np.float32)
-    _change(flat, lacks.reshape(len(lacks), -1), np.asarray(gain, np.float64), out)
-    return out.reshape(result.shape)
+    out = np.empty(result.shape, np.float32) if out is None else out
+    _change(flat, lacks.reshape(len(lacks), -1), np.asarray(gain, np.float64), out.reshape(len(out), -1))
+    return out
 
 
 def residual(result: Float32, seen: Seen, srf: Float64, *, taps: Float64 | None = None) -> Float32:

@@ -61,7 +61,7 @@ class _Features:
     def __call__(self, spectra: NDArray[_Kind]) -> NDArray[_Kind]:
         """The monomials (feature, n) of spectra (band, n), of their type."""
         kind = spectra.dtype
-        bands = (spectra - self.mean.astype(kind)[:, None]) / self.scale.astype(kind)[:, None]
+        bands = np.ascontiguousarray((spectra - self.mean.astype(kind)[:, None]) / self.scale.astype(kind)[:, None])
         out = np.empty((len(self.factors), bands.shape[1]), kind)
         if len(out) > len(bands):
             _multiply(bands * self._pull(bands), self.factors, out)
