@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -19,11 +20,12 @@ from training import assert_same_weights
 import xrs
 from xrs.cube import assign_bands
 from xrs.errors import ModelCardError, ParameterError, RadiometryError, TimeAxisError
+from xrs.learning.patches import Patches
 from xrs.models import Model
 from xrs.nets import get_network
 from xrs.nets.stf3dcnn import STF3DCNN, SeriesConv
 from xrs.training.pair_losses import ms_ssim, mse
-from xrs.training.pairs import _examples, train_pairs
+from xrs.training.pairs import _examples, _folded, train_pairs
 
 RATIO = 4
 NAMES = ("edcstfn", "stf3dcnn")
@@ -68,6 +70,15 @@ def _near(found: Any, wanted: Any, share: float = 1e-4) -> None:
     found, wanted = np.asarray(found), np.asarray(wanted)
     np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
     np.testing.assert_allclose(found, wanted, rtol=0, atol=share * np.nanmax(np.abs(wanted)))
+
+
+def _many_bands(count: int) -> tuple[xr.DataArray, xr.DataArray]:
+    """As :func:`_inputs`, of more bands."""
+    first = _scene().isel(band=[0])
+    values = first.values * np.linspace(0.5, 1.5, count, dtype="float32")[:, None, None]
+    names = {f"H{n:02d}": ("", 450.0 + 20 * n) for n in range(count)}
+    scene = cube(first.shape[-2:], times=DATES, bands=names, values=values).drop_vars("common_name")
+    return scene.isel(time=PAIRS), xrs.degrade(scene, RATIO, psf="box")
 
 
 class TestNetworks:
@@ -248,6 +259,35 @@ class TestTraining:
         found = _fuse("stf3dcnn", four, coarse, pairs=4, **middle)
         assert np.isfinite(found.values).all()
         assert np.abs(found - _fuse("stf3dcnn", four, coarse, **middle)).max() > 0
+
+    def test_no_step_sees_more_than_some_bands_where_all_have_the_same_weights(self) -> None:
+        fine, coarse = _many_bands(20)
+        seen: list[tuple[int, ...]] = []
+
+        class Watched(STF3DCNN):
+            def forward(self, *images: torch.Tensor) -> torch.Tensor:
+                if self.training:
+                    seen.append(tuple(images[0].shape[:2]))
+                return super().forward(*images)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("xrs.training.pairs.get_network", lambda _: replace(get_network("stf3dcnn"), module=Watched))
+            model = _train("stf3dcnn", fine, coarse, epochs=1)
+        assert max(bands for _, bands in seen) <= 8
+        assert model.card.bands[-1] == 20
+
+    def test_bands_of_a_folded_patch_are_its_own(self) -> None:
+        number = np.arange(5 * 20, dtype="float32").reshape(5, 20, 1, 1) * np.ones((2, 2), "float32")
+        patches = Patches((number, -number), number + 0.5, number < 50, np.arange(15).reshape(5, 3))
+        folded = _folded(patches, 3, seed=1)
+        assert folded.target.shape == (15, 6, 2, 2)
+        np.testing.assert_array_equal(folded.inputs[0], folded.target - 0.5)
+        np.testing.assert_array_equal(folded.inputs[1], -folded.inputs[0])
+        np.testing.assert_array_equal(folded.mask, folded.inputs[0] < 50)
+        np.testing.assert_array_equal(folded.inputs[0][:, 0, 0, 0] // 20, np.repeat(np.arange(5), 3))
+        np.testing.assert_array_equal(folded.spots, np.repeat(patches.spots, 3, axis=0))
+        values = folded.inputs[0][:, :, 0, 0]
+        assert np.unique(values).size == values.size
 
     def test_wrong_arguments(self) -> None:
         fine, coarse = _inputs()

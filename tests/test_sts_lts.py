@@ -22,6 +22,7 @@ from xrs.methods.sts._local import local_fit, reach_of_fit, with_residual
 from xrs.models import load_model
 from xrs.nets import get_network
 from xrs.nets.lts_mtl import TASKS, Block, Evidence, LtsMtl, TaskWeights, day_code
+from xrs.operators.fuse_sts import Sensors, StsCase
 from xrs.training.sts import fuse_sts, train_sts
 from xrs.training.sts_examples import key_dates
 
@@ -315,7 +316,9 @@ class TestWrong:
             train_sts(hs, ms.drop_vars("band"), wide, psf="box", **QUICK)
 
     @pytest.mark.parametrize(
-        "options", [{"steps": 0}, {"lr": 0.0}, {"network": "dsen2"}, {"pairs": 0}, {"nonsense": 1}], ids=str
+        "options",
+        [{"steps": 0}, {"lr": 0.0}, {"network": "dsen2"}, {"pairs": 0}, {"nonsense": 1}, {"held_out": 1.0}],
+        ids=str,
     )
     def test_parameters(self, options: dict[str, Any]) -> None:
         with pytest.raises(ParameterError):
@@ -323,8 +326,6 @@ class TestWrong:
 
 
 def test_key_dates_are_predicted_from_the_others() -> None:
-    from xrs.operators.fuse_sts import Sensors, StsCase
-
     hs, ms, wide = sensors()
     dates = key_dates(StsCase.of({"hs": hs, "ms": ms, "wide": wide}, Sensors(), "box"), "1D")
     assert [dates.others(k, 2) for k in range(3)] == [(1, 2), (0, 2), (0, 1)]

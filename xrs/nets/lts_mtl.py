@@ -9,9 +9,11 @@ sensor saw the scene, with weights ``w_d`` by their distance in time that sum to
     joint      Z   = g(s, t, c)
 
 with the fine bands ``M_d``, the wide sensor ``W_d`` on their dates and ``W`` on the target date, both brought to the
-fine grid. The fine band is the mean of those of ``M_d``. Each branch has a task of its own, read from its features: the
-spatial one the components on the target date from the wide sensor, the temporal one the fine bands on the target date,
-the spectral one the components on the dates ``d``. Blocks are ``y = x + sum_i T_i(x)`` with a kernel size for each T_i.
+fine grid. The fine band is the mean of those of ``M_d``. The joint estimate begins with the spatial task's, mixed for
+each component with what the dates around tell, carried over by the change of ``W``. Each branch has a task of its own,
+read from its features: the spatial one the components on the target date from the wide sensor, the temporal one the
+fine bands on the target date, the spectral one the components on the dates ``d``. Blocks are ``y = x + sum_i T_i(x)``
+with a kernel size for each T_i.
 
 The tasks' losses L_t are joined as ``sum L_t / (2 c_t²) + ln(1 + c_t²)`` with learned c_t (:class:`TaskWeights`).
 
@@ -37,13 +39,27 @@ from xrs.nets._blocks import conv, he_uniform
 from xrs.nets.base import Network
 from xrs.reference import Reference
 
-__all__ = ["GUIDES", "NETWORK", "TASKS", "Estimates", "Evidence", "LtsMtl", "TaskWeights", "day_code", "estimate"]
+__all__ = [
+    "GUIDES",
+    "NETWORK",
+    "TASKS",
+    "Estimates",
+    "Evidence",
+    "LtsMtl",
+    "TaskWeights",
+    "Told",
+    "day_code",
+    "estimate",
+    "spread_of",
+]
 
 #: The branches' tasks, and that of what joins them.
 TASKS = ("spatial", "temporal", "spectral", "joint")
 #: The least |c|.
 _LEAST = 1e-3
 _YEAR = 365.2425
+#: The least standard deviation, in the unit the network sees.
+_LEAST_SPREAD = 1e-3
 #: Principal directions of the fine bands, at most, by which first guesses are guided.
 GUIDES = 6
 
@@ -163,6 +179,8 @@ class LtsMtl(nn.Module):
     fine_basis: Tensor
     ridge: Tensor
     gain: Tensor
+    carried: Tensor
+    error: Tensor
     fine_centre: Tensor
     fine_spread: Tensor
     wide_centre: Tensor
@@ -218,6 +236,8 @@ class LtsMtl(nn.Module):
         self.register_buffer("fine_basis", torch.eye(fine)[:, :GUIDES])
         self.register_buffer("ridge", torch.full((1,), 1e-6))
         self.register_buffer("gain", torch.zeros(components, fine))
+        self.register_buffer("carried", torch.zeros(components))
+        self.register_buffer("error", torch.zeros(components, components))
         for name, count in (("fine", fine), ("wide", wide), ("change", wide), ("spectra", components)):
             self.register_buffer(f"{name}_centre", torch.zeros(count))
             self.register_buffer(f"{name}_spread", torch.ones(count))
@@ -243,11 +263,14 @@ class LtsMtl(nn.Module):
         of_time = pooled(self.temporal(_with_code([scaled, self._scaled("change", change)], both)))
         band = pooled(scaled.mean(dim=1, keepdim=True))
         of_space = self.spatial(_with_code([band, self._scaled("wide", evidence.wide)], codes[:, 0]))
-        spatial = self.spectra_of_wide(evidence.wide) + self._spectral_scale() * self.heads["spatial"](of_space)
+        alone = self.spectra_of_wide(evidence.wide)
+        spatial = alone + self._spectral_scale() * self.heads["spatial"](of_space)
         moved = pooled(fine + nn.functional.conv2d(change, self.fine_of_wide.weight))
         temporal = moved + self.fine_spread.mean() * self.heads["temporal"](of_time)
         kept = [of_space, self._dropped(of_time), self._dropped(pooled(of_spectra))]
-        joint = spatial + self._spectral_scale() * self.heads["joint"](self.joint(torch.cat(kept, dim=1)))
+        carried = pooled(known + nn.functional.conv2d(change, self.spectra_of_wide.weight))
+        begun = spatial + self.carried[:, None, None] * (carried - alone)
+        joint = begun + self._spectral_scale() * self.heads["joint"](self.joint(torch.cat(kept, dim=1)))
         return Estimates(spatial, temporal, known.reshape(evidence.spectra.shape), joint)
 
     def of_dates(self, fine: Tensor, spectra: Tensor, days: Tensor) -> tuple[Tensor, Tensor]:
@@ -258,6 +281,16 @@ class LtsMtl(nn.Module):
         # Of all spectra those near to it that the fine sensor would see as it did.
         left = fine - self.fine_of_spectra(made)
         return made + nn.functional.conv2d(left, self.gain[:, :, None, None]), features
+
+    def in_bands(self, components: Tensor) -> Tensor:
+        """The hyperspectral bands (N, band, y, x) of components."""
+        return torch.einsum("bk,nkyx->nbyx", self.basis, components) + self.mean[:, None, None]
+
+    def images(self, evidence: Evidence) -> tuple[Tensor, Tensor, Tensor]:
+        """What a head reads errors from: fine bands and spectra of the dates around, and the wide sensor between."""
+        weights = evidence.weights[:, :, None]
+        fine, spectra = ((image * weights).sum(dim=1) for image in (evidence.fine, evidence.spectra))
+        return fine, evidence.wide, self.in_bands(spectra)
 
     def seen_as_fine(self, spectra: Tensor) -> Tensor:
         """What the fine sensor would see of components on some dates (N, date, k, y, x)."""
@@ -278,16 +311,50 @@ class LtsMtl(nn.Module):
         return features * kept
 
 
-def estimate(network: LtsMtl, *images: NDArray[Any]) -> tuple[Float32, Float32]:
-    """The joint estimate (k, y, x) and the spectral branch's (date, k, y, x), of one target's arrays.
+@dataclass(frozen=True)
+class Told:
+    """What members make of one target date.
 
-    ``images`` are those of :class:`Evidence`, in its order, without a batch.
+    Attributes
+    ----------
+    joint, spectral : ndarray (k, y, x), (date, k, y, x)
+        Components: the means of the members.
+    std : ndarray (band, y, x), optional
+        Of the joint estimate's bands, not yet scaled, in the unit the network sees.
     """
-    device = network.gain.device
+
+    joint: Float32
+    spectral: Float32
+    std: Float32 | None
+
+
+def estimate(
+    members: Sequence[LtsMtl], *images: NDArray[Any], heads: Sequence[nn.Module] = (), spread: bool = False
+) -> Told:
+    """What members make of one target's arrays: those of :class:`Evidence`, in its order, without a batch."""
+    device = members[0].gain.device
     given = (torch.from_numpy(np.ascontiguousarray(image, np.float32))[None].to(device) for image in images)
+    evidence = Evidence(*given)
     with torch.inference_mode():
-        found = network(Evidence(*given))
-    return found.joint[0].cpu().numpy(), found.spectral[0].cpu().numpy()
+        found = [member(evidence) for member in members]
+        joint, spectral = (torch.stack([getattr(f, n) for f in found]).mean(dim=0) for n in ("joint", "spectral"))
+        std = spread_of(members, heads, [f.joint for f in found], evidence)[0].cpu().numpy() if spread else None
+    return Told(joint[0].cpu().numpy(), spectral[0].cpu().numpy(), std)
+
+
+def spread_of(
+    members: Sequence[LtsMtl], heads: Sequence[nn.Module], joint: Sequence[Tensor], evidence: Evidence
+) -> Tensor:
+    """Standard deviations (N, band, y, x) by the law of total variance, of members' joint estimates (N, k, y, x)."""
+    bands = [member.in_bands(made) for member, made in zip(members, joint, strict=True)]
+    mean = torch.stack(bands).mean(dim=0)
+    variance = torch.full_like(mean, _LEAST_SPREAD**2)
+    for number, (member, own) in enumerate(zip(members, bands, strict=True)):
+        part = (own - mean) ** 2
+        if heads:
+            part = part + 2 * torch.exp(2 * heads[number](own, *member.images(evidence)))
+        variance = variance + part / len(members)
+    return variance.sqrt()
 
 
 def _with_code(images: Sequence[Tensor], codes: Tensor) -> Tensor:
@@ -312,6 +379,7 @@ NETWORK = Network(
         "Widths, blocks, time encoding, targets and training are ours: the paper does not tell them. Each branch works "
         "on the fine grid, on first guesses by local linear models; the temporal and the spectral one on every date "
         "around the target, pooled by weights in time. The joint estimate has a weighted loss beside the branches'. "
-        "On a date of the fine sensor the result is the spectral branch's."
+        "On a date of the fine sensor the result is the spectral branch's. What sensors saw on the date itself then "
+        "refines it, by their noise and the network's errors where it was not trained (refine=False: not)."
     ),
 )

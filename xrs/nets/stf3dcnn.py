@@ -81,7 +81,7 @@ class SeriesConv(nn.Module):
 
 
 class STF3DCNN(nn.Module):
-    """STF3DCNN for any bands, ratios and number of pairs; weights trained with some pairs serve others too.
+    """STF3DCNN for any bands, ratios and number of pairs; weights trained with some pairs or bands serve others too.
 
     Parameters
     ----------
@@ -100,6 +100,9 @@ class STF3DCNN(nn.Module):
     >>> network(fine, fine, coarse, coarse, coarse).shape
     torch.Size([1, 2, 8, 12])
     """
+
+    #: No band looks at another, and all have the same weights.
+    bandwise = True
 
     def __init__(
         self,

@@ -41,11 +41,12 @@ from xrs.operators._pairs import (
     pick_targets,
     runs_of,
 )
+from xrs.operators._uncertainty import told, with_spread
 from xrs.operators.fuse_hsms import fuse_hsms
 from xrs.operators.fuse_spatiotemporal import fuse_spatiotemporal
 from xrs.sensors import Sensor, psf_of
 
-__all__ = ["Sensors", "StsCase", "first_stage", "fuse_sts", "like_bands", "stages_of"]
+__all__ = ["Sensors", "StsCase", "first_stage", "fuse_sts", "like_bands", "no_spread", "stages_of"]
 
 Cube = xr.DataArray | xr.Dataset
 
@@ -71,6 +72,7 @@ def fuse_sts(
     outside: str = "error",
     sensors: Sensors | None = None,
     psf: Any = "mtf",
+    uncertainty: bool = False,
     **params: Any,
 ) -> Cube:
     """A method with what it needs; see :func:`xrs.fuse_sts`, which trains networks that come without a model."""
@@ -81,13 +83,34 @@ def fuse_sts(
     sensors = Sensors() if sensors is None else sensors
     if isinstance(method, str | Method):
         chosen = {"tolerance": tolerance, "pairs": pairs, "outside": outside, "target_times": target_times}
-        result = _joint(StsCase.of(cubes, sensors, psf), get_method(method, "sts"), params, **chosen)
+        record = get_method(method, "sts")
+        if uncertainty and not record.needs_model:
+            raise no_spread(record.name)
+        result, std = _joint(StsCase.of(cubes, sensors, psf), record, params, uncertainty=uncertainty, **chosen)
+        if std is not None:
+            return _as_of_network(told(hyperspectral, result, std, "std"))
     else:
         temporal, spectral = stages_of(method, params)
         keyed, like = first_stage(cubes, spectral, sensors, psf, tolerance, params.get("spectral", {}))
         chosen = {"tolerance": tolerance, "pairs": pairs, "outside": outside, "target_times": target_times}
         result = fuse_spatiotemporal(keyed, like, temporal, **chosen, **params.get("temporal", {}))
     return to_dataset(result) if isinstance(hyperspectral, xr.Dataset) else result
+
+
+def no_spread(method: str) -> ParameterError:
+    """The error of a method that cannot tell how far it is off."""
+    return ParameterError(
+        f"uncertainty=True for {method}", "a network that knows its errors: method='lts_mtl'", "uncertainty=False"
+    )
+
+
+def _as_of_network(cube: xr.Dataset) -> xr.Dataset:
+    """A result with standard deviations, which say whose they are."""
+    whose = "of the network's joint estimate, before what the sensors saw on the date refines it"
+    for name, beside in ((n, cube[n].attrs.get("ancillary_variables")) for n in cube.data_vars):
+        if beside in cube and name != beside:
+            cube[beside].attrs["comment"] += f"; {whose}"
+    return cube
 
 
 def like_bands(cube: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
@@ -240,7 +263,9 @@ def _joint(
     pairs: int,
     outside: str,
     target_times: Any,
-) -> xr.DataArray:
+    uncertainty: bool,
+) -> tuple[xr.DataArray, xr.DataArray | None]:
+    """The result, and standard deviations if asked for."""
     params = resolve_params(record, params)
     hs, ms, wide = (case.cubes[role] for role in ("hs", "ms", "wide"))
     targets = pick_targets(target_times, wide)
@@ -263,6 +288,8 @@ def _joint(
         unit = max(case.factors.values())
         images = {role: observed(cube, unit // case.factors[role]) for role, cube in case.cubes.items()}
         binding = record.bind(images, ("hs",), **params)
+    if uncertainty:
+        binding = with_spread(binding, None)
     choices = [
         tuple(_chosen(partners[role][0], days_since(seen_on[role], start), t, pairs, outside) for role in ("hs", "ms"))
         for t in days_since(images_at(wide, targets, tolerance)["time"].values, start)
@@ -284,7 +311,12 @@ def _joint(
         sources["target"] = Source(with_all_dims(target).data, case.factors["wide"])
         parts.append(_predict(case, record, binding, sources, dates))
     like = hs.isel(time=[0] * targets.size).assign_coords(time=targets.values)
-    return label(joined_dates(parts), like, ms, method=record, family="fuse_sts", params=params, beside=[ms, wide])
+    whole, count = joined_dates(parts), hs.sizes["band"]
+
+    def labelled(values: Any) -> xr.DataArray:
+        return label(values, like, ms, method=record, family="fuse_sts", params=params, beside=[ms, wide])
+
+    return labelled(whole[:, :count]), labelled(whole[:, count:]) if uncertainty else None
 
 
 def _partners(
@@ -319,10 +351,10 @@ def _predict(case: StsCase, method: Method, binding: Binding, sources: Mapping[s
     return map_tiles(
         method.apply,
         sources,
-        bands=int(sources["hs"].array.shape[1]),
+        bands=int(sources["hs"].array.shape[1]) * (1 + bool(binding.params.get("spread"))),
         factor=case.factors["ms"],
         halo=method.halo(factors, **full),
-        block=method.block,
+        block=binding.block or method.block,
         passes=binding.passes,
         params={name: value for name, value in full.items() if name not in shared},
         shared={name: full[name] for name in shared},

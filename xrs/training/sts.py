@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 
 from xrs.cube import band_keys, check_time, package_version, to_array, to_dataset, wavelengths
@@ -16,12 +18,15 @@ from xrs.models import Card, ImageSpec, Model
 from xrs.nets import get_network
 from xrs.nets.lts_mtl import LtsMtl
 from xrs.operators._fusion import check_floats
+from xrs.operators._uncertainty import check_asked
 from xrs.operators.fuse_spatiotemporal import fuse_spatiotemporal
-from xrs.operators.fuse_sts import Sensors, StsCase, first_stage, stages_of
+from xrs.operators.fuse_sts import Sensors, StsCase, first_stage, no_spread, stages_of
 from xrs.operators.fuse_sts import fuse_sts as fused
 from xrs.training.pairs import train_pairs
 from xrs.training.sts_examples import examples_of, key_dates, known_of, read_windows
-from xrs.training.sts_fit import Steps, begin, fit
+from xrs.training.sts_fit import Steps, begin, errors_held_out, fit
+from xrs.training.sts_uncertainty import HEAD_MARGIN, calibration, check_held_out, learned_head
+from xrs.training.uncertainty import wanted, with_dropout
 
 __all__ = ["fuse_sts", "train_sts"]
 
@@ -40,6 +45,7 @@ def fuse_sts(
     outside: str = "error",
     sensors: Sensors | None = None,
     psf: Any = "mtf",
+    uncertainty: bool = False,
     **params: Any,
 ) -> Cube:
     """Fine pixels, many bands and many dates at once, from three sensors that have one of them each.
@@ -72,6 +78,10 @@ def fuse_sts(
         The instruments, see :class:`xrs.Sensors`: point spread and spectral response.
     psf : {"mtf", "box", "gaussian"} or array
         See :func:`xrs.fuse_hsms`.
+    uncertainty : bool
+        Whether standard deviations are to stand beside the bands, for a network alone: those of its own result, before
+        it is refined. A model must have been trained with ``uncertainty="laplace"`` or ``members``; one that is trained
+        here is so.
     **params
         Parameters of the method. For a network either ``model``, or parameters of its training, by default that of
         :func:`train_sts`. For two methods mappings of parameters ``temporal`` and ``spectral``; a network among them
@@ -81,9 +91,10 @@ def fuse_sts(
     Returns
     -------
     xarray.DataArray or xarray.Dataset
-        As ``hyperspectral``: its bands in float32 on the grid of ``multispectral`` and the dates asked for; lazy if any
-        input is, but for training, which reads some windows of the cubes at once. What is NaN where is the method's
-        affair: ``lts_mtl`` fills gaps of ``wide`` from the dates around, and leaves NaN where none of these were seen.
+        As ``hyperspectral`` (with ``uncertainty`` a Dataset): its bands in float32 on the grid of ``multispectral`` and
+        the dates asked for; lazy if any input is, but for training, which reads some windows of the cubes at once. What
+        is NaN where is the method's affair: ``lts_mtl`` fills gaps of ``wide`` from the dates around, and leaves NaN
+        where none of these were seen.
 
     Raises
     ------
@@ -117,9 +128,12 @@ def fuse_sts(
     >>> dict(fused.sizes)
     {'time': 3, 'band': 18, 'y': 48, 'x': 48}
     """
+    check_asked(uncertainty)
     sensors = Sensors() if sensors is None else sensors
     chosen: dict[str, Any] = {"target_times": target_times, "tolerance": tolerance, "pairs": pairs, "outside": outside}
     if not isinstance(method, str | Method):
+        if uncertainty:
+            raise no_spread("+".join(str(getattr(one, "name", one)) for one in method))
         return _two_stages((hyperspectral, multispectral, wide), method, sensors, psf, params, chosen)
     record = get_method(method, "sts")
     if record.needs_model and params.get("model") is None:
@@ -127,11 +141,14 @@ def fuse_sts(
         training = {name: value for name, value in params.items() if name not in own}
         params = {name: value for name, value in params.items() if name in own}
         how: dict[str, Any] = {"psf": psf, "tolerance": tolerance, "pairs": pairs, **training}
+        if uncertainty and how.get("members", 1) == 1:
+            how.setdefault("uncertainty", "laplace")
         device = params.get("device", "auto")
         params["model"] = train_sts(
             hyperspectral, multispectral, wide, network=record.name, sensors=sensors, device=device, **how
         )
-    return fused(hyperspectral, multispectral, wide, record, sensors=sensors, psf=psf, **chosen, **params)
+    chosen |= {"sensors": sensors, "psf": psf, "uncertainty": uncertainty}
+    return fused(hyperspectral, multispectral, wide, record, **chosen, **params)
 
 
 def _two_stages(
@@ -181,6 +198,9 @@ def train_sts(
     steps: int = 600,
     train_batch: int = 8,
     patch_size: int = 30,
+    held_out: float = 0.125,
+    uncertainty: str | None = None,
+    members: int = 1,
     lr: float = 2e-3,
     device: str = "auto",
     seed: int = 0,
@@ -219,6 +239,14 @@ def train_sts(
         Patches of one step.
     patch_size : int
         Their side in fine pixels.
+    held_out : float
+        Share of places, squares of two by two hyperspectral pixels, that are held out of training on all dates, from 0
+        to below 1: by the errors there the result is refined. With 0 it cannot be.
+    uncertainty : {None, "laplace"}
+        Whether the model is to know its errors: a small head reads from the images where they are large. Intervals are
+        scaled at the held-out places, of which 18 are needed at least.
+    members : int
+        Networks of other seeds, whose mean is the result. With several the model knows its errors by their spread too.
     lr : float
         Learning rate at first; it falls as a cosine.
     device, seed, licence
@@ -255,25 +283,44 @@ def train_sts(
         check_time(cube)
         band_keys(cube)
     check_whole("pairs", pairs, 1)
+    if not (isinstance(held_out, int | float) and 0 <= held_out < 1):
+        raise ParameterError(f"held_out={held_out!r}", "a share from 0 to below 1")
     case = StsCase.of(cubes, Sensors() if sensors is None else sensors, psf)
     dates = key_dates(case, tolerance)
     fine_of = {role: case.factors["ms"] // case.factors[role] for role in ("hs", "wide")}
     how = Steps(steps, train_batch, max(patch_size // fine_of["hs"], 3), lr, seed, device)
     read = read_windows(case, dates, count=windows, side=max(window_size // case.factors["ms"], 1), seed=seed)
     known, response = known_of(read, case, components)
-    examples = examples_of(read, dates, case, known, pairs)
+    examples = examples_of(read, dates, case, known, pairs, held_out=held_out, seed=seed)
     specs = tuple(_spec(case.cubes[role]) for role in ("ms", "wide", "hs"))
     config = dict(config) | {"components": known.basis.shape[1]}
     bands = tuple(len(spec.bands) for spec in specs)
-    module = _fresh(network, bands, seed, config)
-    begin(module, examples, known, response)
+    plan = wanted(uncertainty, members, "sts")
+    if uncertainty == "dropout":
+        config = with_dropout(network, config)
+    if plan is not None:
+        check_held_out(examples, plan.level)
     taps = np.tile(case.psf["hs"].mean(axis=0), (known.basis.shape[1], 1))
-    curve, weights = fit(module, examples, taps, fine_of["hs"], how)
+    modules, heads, facts = [], [], []
+    for number in range(members):
+        one = replace(how, seed=seed + number)
+        module = _fresh(network, bands, one.seed, config)
+        begin(module, examples, known, response)
+        facts.append(fit(module, examples, taps, fine_of["hs"], one))
+        modules.append(module)
+        if uncertainty == "laplace":
+            heads.append(learned_head(module, bands, examples, fine_of["hs"], one))
+    errors = errors_held_out(modules, examples)
+    if errors.size:
+        for module in modules:
+            module.error = torch.as_tensor(errors @ errors.T / errors.shape[1], dtype=torch.float32)
+    told = None if plan is None else calibration(modules, heads, plan, examples, specs[-1].bands, known.scale, seed)
+    curve, weights = facts[0]
     card = Card(
         network=network,
         task="sts",
         images=specs,
-        margin=module.margin,
+        margin=modules[0].margin + HEAD_MARGIN * bool(heads),
         scale=known.scale,
         units=str(cubes["hs"].attrs.get("units", "1")),
         config=config,
@@ -286,13 +333,17 @@ def train_sts(
             "steps": steps,
             "train_batch": train_batch,
             "lr": lr,
+            "held_out": held_out,
             "seed": seed,
             "psf": psf if isinstance(psf, str) else "given",
-        },
+        }
+        | ({} if told is None else told.places),
+        metrics={} if told is None else told.metrics,
+        uncertainty={} if told is None else told.facts,
         licence=licence,
         created_by=f"xrs {package_version()}",
     )
-    return Model.from_module(module, card)
+    return Model.from_module(modules[0] if plan is None else plan.of(modules, heads), card)
 
 
 def _fresh(network: str, bands: tuple[int, ...], seed: int, config: Mapping[str, Any]) -> LtsMtl:

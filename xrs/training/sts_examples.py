@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ __all__ = ["Example", "KeyDates", "examples_of", "key_dates", "known_of", "read_
 _NOISE = 1e-4
 #: Share of variance that components must hold, unless they become too many.
 _VARIANCE = 0.999
+#: Side in hyperspectral pixels of the places of which some are held out.
+_PLACE = 2
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,12 @@ def key_dates(case: StsCase, tolerance: object) -> KeyDates:
 
 @dataclass(frozen=True)
 class Window:
-    """Part of the scene on all key dates (date, band, y, x), NaN where nothing was seen."""
+    """Part of the scene on all key dates (date, band, y, x), NaN where nothing was seen.
 
+    ``corner`` is its first row and column in pixels of ``hs``.
+    """
+
+    corner: tuple[int, int]
     hs: Float32
     ms: Float32
     wide: Float32
@@ -98,7 +105,8 @@ def read_windows(case: StsCase, dates: KeyDates, *, count: int, side: int, seed:
     places = {tuple(int(rng.integers(squares[d] - sides[d] + 1)) for d in ("y", "x")) for _ in range(max(count, 1))}
     chosen = {role: getattr(dates, role) for role in ("hs", "ms", "wide")}
     parts: list[xr.Variable] = []
-    for corner in sorted(places):
+    corners = sorted(places)
+    for corner in corners:
         for role, which in chosen.items():
             factor = case.factors[role]
             area = {d: slice(at * factor, (at + sides[d]) * factor) for d, at in zip(("y", "x"), corner, strict=True)}
@@ -107,7 +115,8 @@ def read_windows(case: StsCase, dates: KeyDates, *, count: int, side: int, seed:
             parts.append(xr.Variable([f"{d}{len(parts)}" for d in part.dims], part.data))
     read = xr.Dataset({str(n): part for n, part in enumerate(parts)}).compute()
     found = [np.ascontiguousarray(read[name].values, np.float32) for name in read]
-    return [Window(*found[n : n + 3]) for n in range(0, len(found), 3)]
+    factor = case.factors["hs"]
+    return [Window((y * factor, x * factor), *found[3 * n : 3 * n + 3]) for n, (y, x) in enumerate(corners)]
 
 
 def known_of(windows: Sequence[Window], case: StsCase, components: int) -> tuple[Known, tuple[Float64, Float64]]:
@@ -190,6 +199,8 @@ class Example:
         Components of the hyperspectral sensor, on its own grid, on the dates predicted from.
     seen : Tensor (1, y, x)
         Where date, others and fine sensor were seen.
+    places : ndarray of int (y, x)
+        Numbers of the places held out of training; -1 where it trains.
     """
 
     evidence: Evidence
@@ -198,17 +209,37 @@ class Example:
     hs: Tensor
     hs_seen: Tensor
     seen: Tensor
+    places: NDArray[np.int64]
+
+    @property
+    def held_out(self) -> Bool:
+        """Pixels (y, x) held out of training and seen."""
+        return np.asarray((self.places >= 0) & self.seen[0].numpy())
 
 
-def examples_of(windows: Sequence[Window], dates: KeyDates, case: StsCase, known: Known, pairs: int) -> list[Example]:
-    """Each key date in each window, predicted from the others."""
+def examples_of(
+    windows: Sequence[Window],
+    dates: KeyDates,
+    case: StsCase,
+    known: Known,
+    pairs: int,
+    *,
+    held_out: float = 0.0,
+    seed: int = 0,
+) -> list[Example]:
+    """Each key date in each window, predicted from the others; a share of places is held out on all dates."""
     found = []
+    sizes = case.cubes["hs"].sizes
+    numbers = _places((sizes["y"], sizes["x"]), held_out, seed)
     for window in windows:
+        (top, left), (height, width) = window.corner, window.hs.shape[-2:]
+        factor = window.ms.shape[-1] // width
+        places = numbers[top : top + height, left : left + width].repeat(factor, axis=0).repeat(factor, axis=1)
         own = series_of(_tile(window, range(len(dates)), range(len(dates)), dates, case), known, case.psf)
         for date in range(len(dates)):
             others = dates.others(date, pairs)
             series = series_of(_tile(window, others, (date,), dates, case), known, case.psf)
-            example = _example(window, own, series, date, others, dates, known)
+            example = _example(window, own, series, date, others, dates, known, places)
             if bool(example.seen.any()):
                 found.append(example)
     if not found:
@@ -216,8 +247,25 @@ def examples_of(windows: Sequence[Window], dates: KeyDates, case: StsCase, known
     return found
 
 
+def _places(size: tuple[int, int], share: float, seed: int) -> NDArray[np.int64]:
+    """Numbers of the places held out, -1 elsewhere, by pixels of the hyperspectral sensor (y, x) of the whole scene."""
+    height, width = (-(-n // _PLACE) for n in size)
+    count = math.ceil(share * height * width)
+    numbers = np.full(height * width, -1)
+    numbers[np.random.default_rng([seed, 9]).permutation(numbers.size)[:count]] = np.arange(count)
+    of_pixels = numbers.reshape(height, width).repeat(_PLACE, axis=0).repeat(_PLACE, axis=1)
+    return np.ascontiguousarray(of_pixels[: size[0], : size[1]])
+
+
 def _example(
-    window: Window, own: Series, series: Series, date: int, others: Sequence[int], dates: KeyDates, known: Known
+    window: Window,
+    own: Series,
+    series: Series,
+    date: int,
+    others: Sequence[int],
+    dates: KeyDates,
+    known: Known,
+    places: NDArray[np.int64],
 ) -> Example:
     weights = series.weights(0)
     hs = window.hs[list(others)]
@@ -237,7 +285,7 @@ def _example(
     )
     fine, spectra = own.fine[date], own.spectra[date]
     return Example(
-        evidence, _tensor(fine), _tensor(spectra), _tensor(components), torch.from_numpy(hs_seen), _mask(seen)
+        evidence, _tensor(fine), _tensor(spectra), _tensor(components), torch.from_numpy(hs_seen), _mask(seen), places
     )
 
 
@@ -288,12 +336,14 @@ def cropped(example: Example, rows: slice, columns: slice, factor: int) -> Mappi
     """Part of an example; rows and columns in pixels of the hyperspectral sensor, ``factor`` fine ones each."""
     y, x = (slice(s.start * factor, s.stop * factor) for s in (rows, columns))
     e = example.evidence
+    trained = torch.from_numpy(example.places[None, y, x] < 0)
     of_evidence = {name: getattr(e, name)[0, ..., y, x] for name in ("wide", "fine", "wide_then", "spectra", "weights")}
     return of_evidence | {
         "days": e.days[0],
         "own_fine": example.fine[..., y, x],
         "own_spectra": example.spectra[..., y, x],
-        "seen": example.seen[..., y, x],
+        "trained": trained,
+        "seen": example.seen[..., y, x] & trained,
         "hs": example.hs[..., rows, columns],
-        "hs_seen": example.hs_seen[..., rows, columns],
+        "hs_seen": example.hs_seen[..., rows, columns] & trained[:, ::factor, ::factor],
     }

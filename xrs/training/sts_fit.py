@@ -19,7 +19,7 @@ from xrs.nets.lts_mtl import TASKS, Evidence, LtsMtl, TaskWeights
 from xrs.sensors.torch_forward import decimate
 from xrs.training.sts_examples import Example, cropped, linear
 
-__all__ = ["Steps", "begin", "fit"]
+__all__ = ["Batches", "Steps", "begin", "errors_held_out", "evidence_of", "fit"]
 
 #: Of the tasks' weights: they must settle while the network learns.
 _RATE_OF_WEIGHTS = 0.02
@@ -66,7 +66,7 @@ def begin(network: LtsMtl, examples: Sequence[Example], known: Known, response: 
     for name, value in stated.items():
         setattr(network, name, torch.as_tensor(value, dtype=torch.float32).contiguous())
     pixels = [_sampled(e) for e in examples]
-    wide, fine, spectra, change = (np.concatenate([p[n] for p in pixels], axis=1) for n in range(4))
+    wide, fine, spectra, change, around = (np.concatenate(part, axis=1) for part in zip(*pixels, strict=True))
     for name, values in (("fine", fine), ("wide", wide), ("change", change), ("spectra", spectra)):
         setattr(network, f"{name}_centre", torch.as_tensor(values.mean(axis=1), dtype=torch.float32))
         spread = np.maximum(values.std(axis=1), 1e-3 * values.std() + 1e-6)
@@ -76,14 +76,15 @@ def begin(network: LtsMtl, examples: Sequence[Example], known: Known, response: 
     network.gain = torch.as_tensor(_gain(response[0]), dtype=torch.float32).contiguous()
     _set(network.spectra_of_wide, *linear(wide, spectra))
     _set(network.fine_of_wide, *linear(wide, fine))
+    network.carried = torch.as_tensor(_share_carried(network, wide, change, spectra, around), dtype=torch.float32)
 
 
 def fit(
     network: LtsMtl, examples: Sequence[Example], taps: Float64, ratio: int, how: Steps
 ) -> tuple[list[float], dict[str, float]]:
     """Train in place; returns the loss curve and the tasks' weights."""
-    runner = make_runner(how.device, "float32")
-    device = runner.device
+    batches = Batches(examples, ratio, how, stream=8)
+    device = batches.device
     weighing = TaskWeights(len(TASKS)).to(device)
     network.to(device).train()
     optimizer = torch.optim.AdamW(
@@ -95,13 +96,11 @@ def fit(
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
     spread = torch.as_tensor(taps, dtype=torch.float32, device=device)
-    rng = np.random.default_rng([how.seed, 8])
     curve: list[float] = []
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(how.seed)
         for step in range(how.steps):
-            batch = _batch(examples, ratio, how, rng, device)
-            losses = _losses(network, batch, spread, ratio)
+            losses = _losses(network, batches.draw(), spread, ratio)
             total = weighing(losses)
             optimizer.zero_grad()
             total.backward()
@@ -116,9 +115,21 @@ def fit(
     return curve, dict(zip(TASKS, weighing.c.detach().cpu().tolist(), strict=True))
 
 
+@torch.inference_mode()
+def errors_held_out(members: Sequence[LtsMtl], examples: Sequence[Example]) -> Float64:
+    """How far the joint estimate is from the spectral branch's (component, pixel), where members were not trained."""
+    found = []
+    for example in examples:
+        e = example.evidence
+        own = (example.fine[None], example.spectra[None], e.days[:, 0])
+        left = torch.stack([(member.of_dates(*own)[0] - member(e).joint)[0] for member in members]).mean(dim=0)
+        found.append(left.numpy()[:, example.held_out].astype(np.float64))
+    return np.concatenate(found, axis=1)
+
+
 def _losses(network: LtsMtl, batch: dict[str, Tensor], taps: Tensor, ratio: int) -> list[Tensor]:
     """Mean square errors of the tasks, in units of their targets' spread."""
-    evidence = Evidence(*(batch[n] for n in ("wide", "fine", "wide_then", "spectra", "weights", "days")))
+    evidence = evidence_of(batch)
     found = network(evidence)
     with torch.no_grad():
         target, _ = network.of_dates(batch["own_fine"], batch["own_spectra"], batch["days"][:, 0])
@@ -128,7 +139,7 @@ def _losses(network: LtsMtl, batch: dict[str, Tensor], taps: Tensor, ratio: int)
     inner[..., _RIM:-_RIM, _RIM:-_RIM] = True
     coarse = decimate(found.spectral.flatten(0, 1), taps, ratio).reshape(batch["hs"].shape)
     misfit = (evidence.fine - network.seen_as_fine(found.spectral)).flatten(0, 1)
-    there = (evidence.weights > 0).flatten(0, 1)[:, None]
+    there = ((evidence.weights > 0) & batch["trained"]).flatten(0, 1)[:, None]
     return [
         _mean((found.spatial - target) / of_spectra, seen),
         _mean((found.temporal - batch["own_fine"]) / of_fine, seen),
@@ -142,18 +153,32 @@ def _mean(error: Tensor, seen: Tensor) -> Tensor:
     return (error.square() * seen).sum() / (seen.sum() * bands).clamp(min=1)
 
 
-def _batch(
-    examples: Sequence[Example], ratio: int, how: Steps, rng: np.random.Generator, device: torch.device
-) -> dict[str, Tensor]:
-    turn = int(rng.integers(8))
-    crops = []
-    for which in rng.integers(len(examples), size=how.batch):
-        example = examples[which]
-        height, width = example.hs.shape[-2:]
-        side = min(how.side, height, width)
-        row, column = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-        crops.append(cropped(example, slice(row, row + side), slice(column, column + side), ratio))
-    return {name: _turned(torch.stack([crop[name] for crop in crops]), turn).to(device) for name in crops[0]}
+class Batches:
+    """Crops of random examples, drawn one batch after another; ``stream`` tells apart what one seed draws."""
+
+    def __init__(self, examples: Sequence[Example], ratio: int, how: Steps, *, stream: int) -> None:
+        self.examples, self.ratio, self.how = examples, ratio, how
+        self.rng = np.random.default_rng([how.seed, stream])
+        self.device: torch.device = make_runner(how.device, "float32").device
+
+    def draw(self) -> dict[str, Tensor]:
+        """The next batch, flipped or turned."""
+        rng = self.rng
+        turn = int(rng.integers(8))
+        crops = []
+        for which in rng.integers(len(self.examples), size=self.how.batch):
+            example = self.examples[which]
+            height, width = example.hs.shape[-2:]
+            side = min(self.how.side, height, width)
+            row, column = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+            crops.append(cropped(example, slice(row, row + side), slice(column, column + side), self.ratio))
+        stacked = {name: torch.stack([crop[name] for crop in crops]) for name in crops[0]}
+        return {name: _turned(image, turn).to(self.device) for name, image in stacked.items()}
+
+
+def evidence_of(batch: dict[str, Tensor]) -> Evidence:
+    """What the network sees of a batch."""
+    return Evidence(*(batch[n] for n in ("wide", "fine", "wide_then", "spectra", "weights", "days")))
 
 
 def _turned(image: Tensor, turn: int) -> Tensor:
@@ -172,12 +197,22 @@ def _gain(response: Float64) -> Float64:
     return np.asarray(np.linalg.solve(damped, response).T, np.float64)
 
 
+def _share_carried(network: LtsMtl, wide: Float64, change: Float64, spectra: Float64, around: Float64) -> Float64:
+    """For each component, how far to go from what the wide image tells to the dates around and the change since."""
+    alone = network.spectra_of_wide
+    slopes, offset = alone.weight[:, :, 0, 0].double().numpy(), alone.get_parameter("bias").double().numpy()
+    by_level = slopes @ wide + offset[:, None]
+    beyond = around + slopes @ change - by_level
+    share: Float64 = ((spectra - by_level) * beyond).sum(axis=1) / np.maximum(np.square(beyond).sum(axis=1), 1e-30)
+    return share.clip(0.0, 1.0)
+
+
 def _sampled(example: Example) -> list[Float64]:
-    """Pixels of wide, fine, spectra and changes (band, pixel) where all were seen."""
+    """Pixels of wide, fine, spectra, changes and spectra around (band, pixel) where all were seen."""
     e = example.evidence
     where = example.seen[0].numpy()
     change = (e.wide - (e.wide_then * e.weights[:, :, None]).sum(dim=1))[0]
-    images = (e.wide[0], example.fine, example.spectra, change)
+    images = (e.wide[0], example.fine, example.spectra, change, (e.spectra * e.weights[:, :, None]).sum(dim=1)[0])
     count = int(where.sum())
     step = max(count // _SAMPLE, 1)
     return [image.numpy()[:, where][:, ::step].astype(np.float64) for image in images]

@@ -12,7 +12,7 @@ leaves open. ``e_j`` are the variances of the components.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +22,12 @@ from numpy.typing import NDArray
 from xrs.errors import ParameterError
 from xrs.kernels import Moments, decimate, merge_moments, moments_of, upsample
 from xrs.kernels.types import Bool, Float32, Float64
-from xrs.methods._inversion import Observation, Problem
+from xrs.methods._inversion import Observation
 from xrs.methods._linear import combine
-from xrs.methods._solver import conjugate_gradients
 from xrs.methods.base import Method, Param, Pass, Reference, State, Tile
+from xrs.methods.sts._blocks import BLOCK, MARGIN, Solver, is_positive, mean_taps, seen_pixels
 
 __all__ = ["METHOD"]
-
-#: Pixels of the common grid along the side of a block, and the margin it is solved with.
-_BLOCK = 16
-_MARGIN = 4
 
 #: Variance, over that of the scene, of what was not seen on the date to predict.
 _UNKNOWN = 1.0
@@ -58,15 +54,11 @@ def apply(
     if state["basis"] is None:
         return out
     scene = _Scene(tile, state, noise, psf, srf)
-    margin = (tile.halo - _reach(tile.factors, psf)) * tile.factors["ms"]
+    solver = Solver(state["variances"], regularisation, tolerance, iterations)
+    extra = _reach(tile.factors, psf)
     for t, image in enumerate(out):
-        observations = scene.observations(t)
-        for rows, columns in _blocks(*(n // tile.factors["ms"] for n in size)):
-            problem = scene.problem(observations, rows, columns, regularisation)
-            a = conjugate_gradients(problem.normal, problem.right(), problem.preconditioner(), tolerance, iterations)
-            inner = np.ascontiguousarray(a[:, margin : a.shape[1] - margin, margin : a.shape[2] - margin])
-            place = tuple(slice(s.start * tile.factors["ms"], s.stop * tile.factors["ms"]) for s in (rows, columns))
-            image[(slice(None), *place)] = combine(scene.spectra, inner)
+        found = solver.components(tile, scene.observations(t), extra)
+        image[:] = combine(scene.spectra, found)
         image[:, ~tile.core("ms", scene.determined(t))] = np.nan
     return out
 
@@ -90,56 +82,40 @@ class _Scene:
         """Fine pixels along a pixel of an observation."""
         return self.tile.factors["ms"] // self.tile.factors[name]
 
-    def observations(self, t: int) -> list[Observation]:
+    def observations(self, t: int) -> dict[str, Observation]:
         """What is known of a date: the wide-swath image, and those of other dates with the change since."""
         basis, mean = self.state["basis"], self.state["mean"]
         wide = self.tile["target"][t]
         response = _known(self.srf, "wide")
         scale = np.float32(1.0 / (self.noise * self.state["spread"]))
-        found = [
-            Observation(
+        found = {
+            "target": Observation(
                 wide - (response @ mean).astype(np.float32)[:, None, None],
-                _root(np.ones(wide.shape[1:], np.float32), _seen(self.tile, "target", t), len(wide)) * scale,
+                np.broadcast_to(seen_pixels(self.tile, "target", t) * scale, wide.shape).astype(np.float32),
                 response @ basis,
                 self.psf.get("wide"),
                 self.ratio("target"),
             )
-        ]
+        }
         for role in ("hs", "ms"):
             image, precision = self._carried(role, t)
             if role == "hs":
                 # The components hold what the images of all bands tell of them.
                 image = combine(basis.T, image - mean.astype(np.float32)[:, None, None])
                 own: Float64 = np.eye(basis.shape[1])
-                spread: Float64 | None = _mean_taps(self.psf, basis.shape[1])
+                spread: Float64 | None = mean_taps(self.psf, basis.shape[1])
             else:
                 response = _known(self.srf, "ms")
                 image = image - (response @ mean).astype(np.float32)[:, None, None]
                 own, spread = response @ basis, None
             roots = np.broadcast_to(np.sqrt(precision), image.shape).astype(np.float32)
-            found.append(Observation(image, roots, own, spread, self.ratio(role)))
+            found[role] = Observation(image, roots, own, spread, self.ratio(role))
         return found
-
-    def problem(self, observations: list[Observation], rows: slice, columns: slice, regularisation: float) -> Problem:
-        """The quadratic problem of a block with its margin."""
-        extra = _reach(self.tile.factors, self.psf)
-        parts = []
-        for one, name in zip(observations, ("target", "hs", "ms"), strict=True):
-            f = self.tile.factors[name]
-            window = (
-                slice(None),
-                *(slice((s.start + extra) * f, (s.stop + 2 * _MARGIN + extra) * f) for s in (rows, columns)),
-            )
-            seen = None if one.seen is None else np.ascontiguousarray(one.seen[window], np.float32)
-            parts.append(Observation(np.ascontiguousarray(one.bands[window]), seen, one.basis, one.taps, one.ratio))
-        shape = parts[-1].bands.shape[1:]
-        precision = 1.0 / self.state["variances"]
-        return Problem(tuple(parts), np.ones(shape, np.float32), regularisation * precision, precision)
 
     def determined(self, t: int) -> Bool:
         """Fine pixels of which something fine, or the date itself, was seen, and some spectrum."""
         fine = _any_seen(self.tile, "ms")
-        now = _repeated(_seen(self.tile, "target", t), self.ratio("target"))
+        now = _repeated(seen_pixels(self.tile, "target", t), self.ratio("target"))
         spectrum = _repeated(_any_seen(self.tile, "hs"), self.ratio("hs"))
         return (fine | now) & spectrum
 
@@ -149,15 +125,16 @@ class _Scene:
         total = np.zeros(self.tile[role].shape[1:], np.float32)
         precision = np.zeros(total.shape[1:], np.float32)
         spread = self.state["spread"]
-        now = _seen(self.tile, "target", t)
+        now = seen_pixels(self.tile, "target", t)
         for k, image in enumerate(self.tile[role]):
             change = self._on_grid(self.tile["target"][t] - self.tile[f"wide_{role}"][k], role)
-            told = self._on_grid((now & _seen(self.tile, f"wide_{role}", k))[None].astype(np.float32), role)[0] > 0.99
+            then = seen_pixels(self.tile, f"wide_{role}", k)
+            told = self._on_grid((now & then)[None].astype(np.float32), role)[0] > 0.99
             moved = combine(slopes, change)
             size = np.where(told, np.square(moved).mean(axis=0), np.float32(_UNKNOWN * spread**2))
             share = np.where(told, np.float32(open_share), np.float32(1.0))
             variance = np.float32((self.noise * spread) ** 2) + share * size
-            weight = (_seen(self.tile, role, k) / variance).astype(np.float32)
+            weight = (seen_pixels(self.tile, role, k) / variance).astype(np.float32)
             total += weight * (image + moved * told)
             precision += weight
         return (total / np.maximum(precision, np.float32(1e-20))).astype(np.float32), precision
@@ -171,12 +148,7 @@ def _wide_on(wide: Float32, ratio: int, ratio_of_role: int, psf: Spreads, role: 
     fine = upsample(np.ascontiguousarray(wide), ratio, "bilinear") if ratio > 1 else wide
     if role == "ms":
         return fine
-    return decimate(fine, _mean_taps(psf, len(fine)), ratio_of_role)
-
-
-def _mean_taps(psf: Spreads, count: int) -> Float64:
-    """The mean point spread of the hyperspectral bands, for as many bands (band, tap)."""
-    return np.repeat(psf["hs"].mean(axis=0, keepdims=True), count, axis=0)
+    return decimate(fine, mean_taps(psf, len(fine)), ratio_of_role)
 
 
 def _known(srf: Responses, role: str) -> Float64:
@@ -185,30 +157,12 @@ def _known(srf: Responses, role: str) -> Float64:
     return response
 
 
-def _seen(tile: Tile, name: str, t: int) -> Bool:
-    """Where all bands of one date were seen (y, x)."""
-    valid = tile.valid[name]
-    if valid is None:
-        return np.ones(tile[name].shape[-2:], np.bool_)
-    return np.asarray(valid[t].all(axis=0))
-
-
 def _any_seen(tile: Tile, name: str) -> Bool:
-    return np.asarray(np.any([_seen(tile, name, k) for k in range(len(tile[name]))], axis=0))
+    return np.asarray(np.any([seen_pixels(tile, name, k) for k in range(len(tile[name]))], axis=0))
 
 
 def _repeated(mask: Bool, ratio: int) -> Bool:
     return mask.repeat(ratio, axis=0).repeat(ratio, axis=1)
-
-
-def _root(weights: Float32, seen: Bool, bands: int) -> Float32:
-    return np.repeat((weights * seen)[None], bands, axis=0).astype(np.float32)
-
-
-def _blocks(height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    for i in range(0, height, _BLOCK):
-        for j in range(0, width, _BLOCK):
-            yield slice(i, min(i + _BLOCK, height)), slice(j, min(j + _BLOCK, width))
 
 
 def _summarise(tile: Tile, _state: State, *, psf: Spreads, **_: Any) -> dict[str, Moments]:
@@ -223,8 +177,8 @@ def _moments(tile: Tile, role: str, psf: Spreads) -> Moments:
     for k, image in enumerate(tile[role]):
         wide = f"wide_{role}"
         beside = _wide_on(tile[wide][k], *ratios, psf, role)
-        told = _wide_on(_seen(tile, wide, k)[None].astype(np.float32), *ratios, psf, role)[0] > 0.99
-        valid = tile.core(role, _seen(tile, role, k) & told)
+        told = _wide_on(seen_pixels(tile, wide, k)[None].astype(np.float32), *ratios, psf, role)[0] > 0.99
+        valid = tile.core(role, seen_pixels(tile, role, k) & told)
         parts.append(moments_of(np.ascontiguousarray(tile.core(role, np.concatenate([image, beside]))), valid))
     return _merged(parts)
 
@@ -287,15 +241,11 @@ def _halo(factors: Mapping[str, int], *, psf: Spreads, srf: Responses, **_: Any)
             "sensors whose response over the hyperspectral bands is known",
             "sensors=Sensors(ms=..., wide=...), or coordinates wavelength and fwhm on the cubes",
         )
-    return _MARGIN + _reach(factors, psf)
+    return MARGIN + _reach(factors, psf)
 
 
 def _is_count(value: NDArray[Any] | int) -> bool:
     return isinstance(value, int) and value >= 1
-
-
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 < value < np.inf
 
 
 METHOD = Method(
@@ -311,15 +261,15 @@ METHOD = Method(
     passes=(Pass(_summarise, _merge, _solve),),
     params=(
         Param("components", 10, "principal components of the spectra", "1 or more", _is_count),
-        Param("noise", 0.02, "standard deviation of noise over that of the scene", "a number above 0", _is_positive),
-        Param("regularisation", 0.2, "weight of the gradients' penalty", "a number above 0", _is_positive),
-        Param("tolerance", 1e-5, "relative residual at which a block is solved", "a number above 0", _is_positive),
+        Param("noise", 0.02, "standard deviation of noise over that of the scene", "a number above 0", is_positive),
+        Param("regularisation", 0.2, "weight of the gradients' penalty", "a number above 0", is_positive),
+        Param("tolerance", 1e-5, "relative residual at which a block is solved", "a number above 0", is_positive),
         Param("iterations", 60, "steps after which a block is left as it is", "1 or more", _is_count),
         Param("psf", None, "separable point spreads (band, tap)"),
         Param("srf", None, "spectral responses (band, hs band)"),
     ),
     halo=_halo,
-    block=_BLOCK,
+    block=BLOCK,
     needs=("hs", "ms", "wide_hs", "wide_ms", "target"),
     differs=(
         "After the framework of the paper, whose relation between dates is not told in enough detail: here other "

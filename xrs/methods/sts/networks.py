@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xrs.errors import ModelCardError
 from xrs.kernels.types import Float32, Float64
 from xrs.methods._networks import DEVICE, given_models, only_model
 from xrs.methods.base import Binding, Method, Param, State, Tile
+from xrs.methods.sts._blocks import BLOCK, MARGIN, is_positive
 from xrs.methods.sts._evidence import Known, Series, evidence_reach, series_of
+from xrs.methods.sts._refine import Prior, refined
 from xrs.models import ImageSpec, Model, Observed, check_magnitude
 from xrs.nets.registry import networks
 
@@ -42,41 +45,70 @@ class _Bound:
         return Tile(arrays, valid, tile.factors, tile.halo, tile.origin, tile.days)
 
 
-def _apply(tile: Tile, _: State, *, model: _Bound, psf: Mapping[str, Float64], device: str, **_params: Any) -> Float32:
-    """All targets (target, band, y, x): the joint estimate; on a date of the fine sensor the spectral branch's."""
+def _apply(
+    tile: Tile,
+    _: State,
+    *,
+    model: Sequence[_Bound],
+    refine: bool,
+    noise: float,
+    psf: Mapping[str, Float64],
+    srf: Mapping[str, Float64 | None],
+    device: str,
+    spread: bool = False,
+    **_params: Any,
+) -> Float32:
+    """All targets (target, band, y, x): the joint estimate; on a date of the fine sensor the spectral branch's.
+
+    With ``spread`` standard deviations of the joint estimate follow the bands.
+    """
     from xrs.models.engine import pick_device
 
-    check_magnitude(model.model.card, tile["hs"])
-    network, known = _loaded(model.model, str(pick_device(device)))
-    seen = model.ordered(tile)
-    taps = {role: psf[role][list(model.bands[role])] for role in psf}
-    series = series_of(seen, known, taps)
-    order = np.argsort(model.bands["hs"])
-    out = np.empty((len(series.targets), len(order), *tile.core("ms").shape[-2:]), np.float32)
-    for target in range(len(out)):
-        out[target] = known.spectra(tile.core("ms", _components(network, series, target)))[order]
+    (bound,) = model
+    check_magnitude(bound.model.card, tile["hs"])
+    loaded = _loaded(bound.model, str(pick_device(device)))
+    taps = {role: psf[role][list(bound.bands[role])] for role in psf}
+    series = series_of(bound.ordered(tile), loaded.known, taps)
+    order = np.argsort(bound.bands["hs"])
+    prior = replace(loaded.prior, basis=loaded.prior.basis[order]) if refine and loaded.prior else None
+    height, width = tile.core("ms").shape[-2:]
+    out = np.empty((len(series.targets), (1 + spread) * len(order), height, width), np.float32)
+    for target, image in enumerate(out):
+        made, std = _result(loaded, series, target, spread)
+        bands = image[: len(order)]
+        if prior is None:
+            bands[:] = tile.core("ms", made)[order]
+        else:
+            bands[:] = refined(tile, made[order], target, prior, noise=noise, psf=psf, srf=srf)
+        if std is not None:
+            image[len(order) :] = np.where(np.isnan(bands), np.float32(np.nan), tile.core("ms", std)[order])
     return out
 
 
-def _components(network: Any, series: Series, target: int) -> Float32:
-    """Components (k, y, x) on one date, halo included; NaN where neither it nor a date around it was seen."""
+def _result(loaded: _Loaded, series: Series, target: int, spread: bool) -> tuple[Float32, Float32 | None]:
+    """Bands (band, y, x) on one date, halo included, and their standard deviations.
+
+    NaN where neither the date nor one around it was seen.
+    """
     from xrs.nets.lts_mtl import estimate
 
     weights = series.weights(target)
     days = np.array([series.targets[target], *series.days])
-    joint, dated = estimate(network, series.wide[target], series.fine, series.wide_then, series.spectra, weights, days)
+    images = (series.wide[target], series.fine, series.wide_then, series.spectra, weights, days)
+    told = estimate(loaded.members, *images, heads=loaded.heads, spread=spread)
     # Where the wide sensor saw nothing on the date: what the dates around it tell.
-    between = np.einsum("dyx,dkyx->kyx", weights, dated)
-    out: Float32 = np.where(series.wide_seen[target], joint, between)
+    between = np.einsum("dyx,dkyx->kyx", weights, told.spectral)
+    out: Float32 = np.where(series.wide_seen[target], told.joint, between)
     own = series.own(target)
     if own >= 0:
-        out = np.where(series.fine_seen[own], dated[own], out)
-    return np.where(weights.sum(axis=0) > 0, out, np.float32(np.nan))
+        out = np.where(series.fine_seen[own], told.spectral[own], out)
+    bands = loaded.known.spectra(np.where(weights.sum(axis=0) > 0, out, np.float32(np.nan)))
+    return bands, None if told.std is None else told.std * loaded.scales[:, None, None]
 
 
 def known_of_model(model: Model) -> Known:
     """What training measured of the scene, as the model's weights hold it."""
-    held = {name: np.asarray(values, np.float64) for name, values in model.weights().items()}
+    held = {name: np.asarray(values, np.float64) for name, values in _first_of(model).items()}
     return Known(
         scale=model.card.scale,
         mean=held["mean"],
@@ -89,18 +121,48 @@ def known_of_model(model: Model) -> Known:
     )
 
 
+def _first_of(model: Model) -> dict[str, NDArray[Any]]:
+    """The weights of the only member, or of the first."""
+    weights = dict(model.weights())
+    if not model.card.uncertainty:
+        return weights
+    first = "members.0."
+    return {name.removeprefix(first): values for name, values in weights.items() if name.startswith(first)}
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A model's networks, ready to infer, what it knows of the scene, and of its errors if it does.
+
+    ``scales`` (band,) lead from a network's standard deviations to those of the images.
+    """
+
+    members: tuple[Any, ...]
+    heads: tuple[Any, ...]
+    known: Known
+    prior: Prior | None
+    scales: Float32
+
+
 @lru_cache(maxsize=4)
-def _loaded(model: Model, device: str) -> tuple[Any, Known]:
-    """A model's network, ready to infer, and what it knows of the scene."""
-    network = model.build().eval().requires_grad_(False).to(device)
-    return network, known_of_model(model)
+def _loaded(model: Model, device: str) -> _Loaded:
+    network: Any = model.build().eval().requires_grad_(False).to(device)
+    told = model.card.uncertainty
+    members, heads = (tuple(network.members), tuple(network.heads)) if told else ((network,), ())
+    known, held = known_of_model(model), _first_of(model)
+    spread = known.scale * float(np.sqrt(np.square(held["spectra_spread"], dtype=np.float64).sum() / len(known.basis)))
+    prior = Prior.of(known.basis, np.asarray(held["error"], np.float64) * known.scale**2, spread)
+    factors = [told["factors"][band] if told else 1.0 for band in model.card.result.bands]
+    return _Loaded(members, heads, known, prior, np.array(factors, np.float32) * np.float32(known.scale))
 
 
-def _halo(factors: Mapping[str, int], *, model: _Bound, psf: Mapping[str, Float64], **_: Any) -> int:
+def _halo(
+    factors: Mapping[str, int], *, model: Sequence[_Bound], refine: bool, psf: Mapping[str, Float64], **_: Any
+) -> int:
     fine = factors["ms"]
     ratios = {"hs": fine // factors["hs"], "wide": fine // factors["target"]}
-    card = model.model.card
-    return -(-(evidence_reach(psf, ratios) + card.margin) // fine)
+    card = model[0].model.card
+    return -(-(evidence_reach(psf, ratios) + card.margin) // fine) + MARGIN * refine
 
 
 @dataclass(frozen=True)
@@ -129,7 +191,8 @@ class _Bind:
             role: _places(card.network, image, role, observed[role])
             for role, image in zip(_ROLES, card.images, strict=True)
         }
-        return Binding({"model": _Bound(one, bands), **params}, ("hs", "ms", "wide"))
+        block = BLOCK if params["refine"] else 0
+        return Binding({"model": (_Bound(one, bands),), **params}, ("hs", "ms", "wide"), block=block)
 
 
 def _places(network: str, image: ImageSpec, role: str, seen: Observed) -> tuple[int, ...]:
@@ -152,7 +215,23 @@ _PARAMS = (
         shared=True,
     ),
     DEVICE,
+    Param(
+        "refine",
+        True,
+        "whether what sensors of known spectral response saw on the date itself is weighed against the network's "
+        "result, by its errors where it was not trained",
+        "True or False",
+        lambda value: isinstance(value, bool),
+    ),
+    Param(
+        "noise",
+        0.05,
+        "standard deviation of the sensors' noise over that of the scene",
+        "a number above 0",
+        is_positive,
+    ),
     Param("psf", None, "separable point spreads (band, tap)"),
+    Param("srf", None, "spectral responses (band, hs band)"),
 )
 
 METHODS = tuple(
