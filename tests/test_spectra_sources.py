@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,19 @@ def test_memory_holds_what_sensors_see_only() -> None:
     tracemalloc.stop()
     assert len(pairs) == 30_000
     assert peak < 40e6  # the spectra alone would be 51 MB
+
+
+def test_sources_travel_to_workers_and_blocks_stay_as_they_are() -> None:
+    from dask.base import tokenize
+
+    library = SpectralLibrary([400.0, 2500.0], [[0.1, 0.2], [0.3, 0.3]])
+    for source in (get_source("water"), get_source(library)):
+        sent = pickle.loads(pickle.dumps(source))
+        np.testing.assert_array_equal(sent.draw(4).spectra, source.draw(4).spectra)
+        assert tokenize(sent) == tokenize(source)
+        block = next(source.blocks(4))
+        with pytest.raises(ValueError, match="read-only"):
+            block.spectra[:] = 0.0
 
 
 @pytest.mark.parametrize(

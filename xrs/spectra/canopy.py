@@ -150,7 +150,7 @@ def draw_canopies(count: int, seed: int = 0) -> Canopies:
     )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def canopy_block(block: int, seed: int) -> Canopies:
     """One block of :func:`draw_canopies`."""
     return simulate_canopies(generator("canopy", seed, block), BLOCK, OPERATIONAL, wider=False)

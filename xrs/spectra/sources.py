@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,20 +108,22 @@ def get_source(source: str | SpectralLibrary | Source) -> Source:
     if isinstance(source, Source):
         return source
     if isinstance(source, SpectralLibrary):
-        library = source
-        return Source(
-            library.title or "library",
-            f"mixtures of {len(library)} spectra",
-            library.reference,
-            lambda number, seed: _mixed(library, generator("library", seed, number), 0.0),
-        )
+        summary = f"{len(source)} spectra and mixtures of them"
+        return Source(source.title or "library", summary, source.reference, partial(_of_library, source))
     if source not in _SOURCES:
         raise ParameterError(f"no source {source!r}", f"a SpectralLibrary, or one of {list(_SOURCES)}")
     return _SOURCES[source]
 
 
 def _library(spectra: Float64, kind: str) -> SpectralLibrary:
-    return SpectralLibrary(WAVELENGTHS, spectra.astype(np.float32), classes=(kind,) * len(spectra))
+    return _block(WAVELENGTHS, spectra, (kind,) * len(spectra))
+
+
+def _block(wavelengths: Float64, spectra: Float64, classes: tuple[str, ...]) -> SpectralLibrary:
+    """Blocks are kept for the next draw, so nobody may change them."""
+    library = SpectralLibrary(wavelengths, spectra.astype(np.float32), classes=classes)
+    library.spectra.setflags(write=False)
+    return library
 
 
 def _soil(rng: np.random.Generator, count: int) -> Float64:
@@ -152,12 +154,12 @@ _SHARES = {"plants": 96, "litter": 40, "soil": 48, "water": 16, "built": 40, "sn
 _WAVINESS = 0.03
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _pure(kind: str, number: int, seed: int) -> SpectralLibrary:
     return _library(_PURE[kind](generator(kind, seed, number), BLOCK), kind)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _land(number: int, seed: int) -> SpectralLibrary:
     rng = generator("land", seed, number)
     pools = [_PURE[kind](rng, count) for kind, count in _SHARES.items()]
@@ -177,7 +179,11 @@ def _mixed(pool: SpectralLibrary, rng: np.random.Generator, size: float) -> Spec
         spectra *= 1.0 - rng.beta(0.7, 2.0, BLOCK)[:, None] * _direct_light(pool.wavelengths)
     largest = parts[np.arange(BLOCK), weights.argmax(axis=1)]
     classes = tuple(pool.classes[i] for i in largest) if pool.classes else ()
-    return SpectralLibrary(pool.wavelengths, spectra.astype(np.float32), classes=classes)
+    return _block(pool.wavelengths, spectra, classes)
+
+
+def _of_library(library: SpectralLibrary, number: int, seed: int) -> SpectralLibrary:
+    return _mixed(library, generator("library", seed, number), 0.0)
 
 
 def _direct_light(nm: Float64) -> Float64:
@@ -191,7 +197,7 @@ def _canopy(number: int, seed: int) -> SpectralLibrary:
 
 
 def _source(name: str, summary: str, reference: str) -> Source:
-    return Source(name, summary, reference, lambda number, seed: _pure(name, number, seed))
+    return Source(name, summary, reference, partial(_pure, name))
 
 
 _SOURCES = {
