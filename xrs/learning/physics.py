@@ -20,18 +20,21 @@ class Seen:
     Attributes
     ----------
     response : Tensor (band, band of the result)
-        Rows sum to 1.
+        Of the bands whose response is known; rows sum to 1.
     taps : Tensor (band, tap), optional
         Point spread from the result's grid to the image's, ``ratio`` times coarser.
     ratio : int
     edge : int
         Pixels at the edges of a patch of the image that are seen through what lies outside of it.
+    bands : tuple of int
+        Which bands of the image these are; all if empty.
     """
 
     response: Tensor
     taps: Tensor | None = None
     ratio: int = 1
     edge: int = 0
+    bands: tuple[int, ...] = ()
 
     def __call__(self, result: Tensor) -> Tensor:
         """The image (N, band, y, x) of a result."""
@@ -41,7 +44,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Physics:
-    """The term ``weight`` times the mean of \\|Phi(X) - Y\\| over pixels and bands, X the result and Y the images.
+    """The term ``weight`` times the mean of |Phi(X) - Y| over pixels and bands, X the result and Y the images.
 
     Attributes
     ----------
@@ -66,16 +69,17 @@ class Physics:
         return self.weight * self.residual(images, result, mask)
 
     def residual(self, images: Sequence[Tensor], result: Tensor, mask: Tensor) -> Tensor:
-        """The mean of \\|Phi(X) - Y\\|, every band weighing the same."""
+        """The mean of |Phi(X) - Y|, every band weighing the same."""
         pixels = mask.any(dim=1, keepdim=True)
         total, bands = result.new_zeros(()), 0
         for image, seen in zip(images, self.seen, strict=True):
             if seen is not None:
                 inner = slice(seen.edge, image.shape[-1] - seen.edge)
                 counted = _whole(pixels, seen.ratio)[..., inner, inner].to(result)
-                error = ((seen(result) - image)[..., inner, inner].abs() * counted).sum(dim=(0, 2, 3))
+                observed = image[:, list(seen.bands)] if seen.bands else image
+                error = ((seen(result) - observed)[..., inner, inner].abs() * counted).sum(dim=(0, 2, 3))
                 total = total + (error / counted.sum().clamp(min=1)).sum()
-                bands += image.shape[1]
+                bands += observed.shape[1]
         return total / max(bands, 1)
 
 

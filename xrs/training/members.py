@@ -20,7 +20,7 @@ from xrs.models.weights import hash_of
 from xrs.nets import get_network
 from xrs.nets._discriminator import Discriminator
 from xrs.nets.uncertain import LaplaceHead, WithHead
-from xrs.training.protocols import Images
+from xrs.training.protocols import Layout
 from xrs.training.uncertainty import Uncertainty, new_head
 
 __all__ = ["Run"]
@@ -35,10 +35,10 @@ class Run:
 
     Attributes
     ----------
-    network : str
+    network, task : str
     config : mapping
         Of the network.
-    images : Images
+    layout : Layout
     terms : sequence of Term
     loss : callable
     adversarial_weight : float
@@ -53,8 +53,9 @@ class Run:
     """
 
     network: str
+    task: str
     config: Mapping[str, Any]
-    images: Images
+    layout: Layout
     terms: Sequence[Term]
     loss: Loss
     adversarial_weight: float
@@ -80,7 +81,7 @@ class Run:
 
     def _member(self, number: int, settings: Settings) -> tuple[Module, list[Epoch]]:
         record = get_network(self.network)
-        module = record.build(self.images.bands, self.images.ratios, seed=settings.seed, **self.config)
+        module = self.layout.build(self.network, self.task, settings.seed, self.config)
         history = fit_stages(
             module,
             record.stages if self.made["protocol"] == "staged" else (),
@@ -98,8 +99,9 @@ class Run:
 
     def _head(self, number: int, member: Module, settings: Settings) -> tuple[LaplaceHead, list[Epoch]]:
         """A head trained on the errors of a finished network, which is left as it is."""
-        term = self.terms[0]
-        head = new_head(member, self.images.bands, self.images.ratios, term.train, settings.seed)
+        # What the head puts out is no image that a sensor could see.
+        term = replace(self.terms[0], physics=None)
+        head = new_head(member, self.layout, term.train, settings.seed)
         # Another state of the network, as after more epochs, has other errors.
         state = hash_of({name: value.numpy() for name, value in member.state_dict().items()})[:12]
         history = fit(
@@ -128,15 +130,18 @@ class Run:
             raise ParameterError(
                 f"patches of {side} pixels for the adversarial loss", f"at least {_LEAST_JUDGED}", "a larger patch_size"
             )
-        return Discriminator(self.images.bands[-1], seed=seed + 1)
+        return Discriminator(self.layout.results, seed=seed + 1)
 
     def _identity(self, seed: int) -> str:
         """A hash of all that the weights depend on; not of the number of epochs, so that a run can be prolonged."""
         made = {**self.made, "seed": seed}
-        facts = [self.network, self.config, self.images.bands, self.images.ratios, made]
+        layout = [self.layout.bands, self.layout.ratios] + [self.layout.outputs] * bool(self.layout.outputs)
+        facts = [self.network, self.config, *layout, made]
         digest = hashlib.sha256(to_json(facts).encode())
         for term in self.terms:
             for patches in (term.train, term.held_out):
                 for array in (*patches.inputs, patches.target, patches.mask):
                     digest.update(np.ascontiguousarray(array).data)
+            for seen in () if term.physics is None else term.physics.seen:
+                digest.update(b"" if seen is None else seen.response.numpy().tobytes())
         return digest.hexdigest()

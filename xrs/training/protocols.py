@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import xarray as xr
 
 from xrs.cube import band_keys
-from xrs.errors import ParameterError
+from xrs.errors import ParameterError, XrsError
 from xrs.kernels import reach_of
 from xrs.kernels.types import Float64
+from xrs.nets import get_network
 from xrs.operators.observe import degrade
 from xrs.sensors import Sensor, psf_of
 
-__all__ = ["PROTOCOLS", "Images", "Pairs", "consistency", "make_pairs", "taps_of", "wald"]
+__all__ = ["PROTOCOLS", "Images", "Layout", "Pairs", "consistency", "make_pairs", "taps_of", "wald"]
 
 #: Names that ``train`` takes, and the pairs each is made of.
 PROTOCOLS = {
@@ -23,6 +26,49 @@ PROTOCOLS = {
     "both": ("wald", "consistency"),
     "staged": ("wald", "consistency"),
 }
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a network is built for.
+
+    Attributes
+    ----------
+    bands, ratios : tuple of int
+        Of each image, the finest first.
+    outputs : int
+        Bands of the result where they are others than those of the last image, else 0.
+    """
+
+    bands: tuple[int, ...]
+    ratios: tuple[int, ...]
+    outputs: int = 0
+
+    @property
+    def results(self) -> int:
+        """Bands of the result."""
+        return self.outputs or self.bands[-1]
+
+    def build(self, network: str, task: str, seed: int, config: Mapping[str, Any]) -> torch.nn.Module:
+        """The network with random weights.
+
+        Raises
+        ------
+        ParameterError
+            If it is not for this task, or its parameters do not fit.
+        """
+        record = get_network(network)
+        if task not in record.tasks:
+            raise ParameterError(f"the network {network!r} for task={task!r}", f"one for {' or '.join(record.tasks)}")
+        try:
+            return record.build(self.bands, self.ratios, outputs=self.outputs, seed=seed, **config)
+        except XrsError:
+            raise
+        except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+            # Networks do not check their parameters: torch does, in its own words.
+            raise ParameterError(
+                f"the network {network!r} with {dict(config)} ({error})", f"values such as {dict(record.config)}"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -56,6 +102,10 @@ class Images:
     def bands(self) -> tuple[int, ...]:
         """Number of bands of each image."""
         return tuple(array.sizes["band"] for array in self.arrays)
+
+    def layout(self, outputs: int = 0) -> Layout:
+        """What a network of these images is built for."""
+        return Layout(self.bands, self.ratios, outputs)
 
 
 @dataclass(frozen=True)

@@ -39,14 +39,26 @@ def run(recipe: str | Path) -> tuple[Model, str]:
     ----------
     recipe : str or Path
         A YAML file with ``data`` (see :func:`open_data`), ``pan`` likewise if the task needs it, ``output`` (the
-        path of the model), and the other arguments of :func:`xrs.train`. The checkpoint stands beside the output unless
-        told otherwise. Relative paths are from the recipe's folder::
+        path of the model), and the other arguments of :func:`xrs.train`. For task ``spectral`` ``data`` holds ``ms``
+        and ``hs``, each of which is told as data are; or there is a ``library`` in its place: a source's name, or a
+        mapping with the ``path`` of spectra and other arguments of :func:`xrs.spectra.read_library`. The checkpoint
+        stands beside the output unless told otherwise. Relative paths are from the recipe's folder::
 
             data: {path: scene.nc, groups: [r10m, r20m]}
             output: model.safetensors
             task: sharpen
             network: dsen2
             features: 32
+
+        Or::
+
+            library: land
+            sensor: sentinel-2a
+            bands: [B02, B03, B04, B08]
+            to: enmap
+            output: model.safetensors
+            task: spectral
+            network: spectralift
 
     Returns
     -------
@@ -56,15 +68,17 @@ def run(recipe: str | Path) -> tuple[Model, str]:
     Raises
     ------
     ParameterError
-        If the file is no mapping, or lacks ``data`` or ``output``.
+        If the file is no mapping, or lacks ``data`` (or ``library``) or ``output``.
     AssetReadError
         If recipe or data cannot be read.
     """
     facts, folder = _read(Path(recipe)), Path(recipe).resolve().parent
-    missing = sorted({"data", "output", "task", "network"} - set(facts))
+    missing = sorted({"data", "output", "task", "network"} - set(facts) - ({"data"} if "library" in facts else set()))
     if missing:
-        raise ParameterError(f"the recipe {recipe} has no {missing[0]!r}", "data, output, task and network")
-    cube = open_data(facts.pop("data"), folder)
+        raise ParameterError(f"the recipe {recipe} has no {missing[0]!r}", "data (or library), output, task, network")
+    cube = _cubes(facts.pop("data"), folder) if "data" in facts else None
+    if isinstance(facts.get("library"), Mapping):
+        facts["library"] = _library(facts["library"], folder)
     pan = open_data(facts.pop("pan"), folder) if "pan" in facts else None
     output = str(folder / facts.pop("output"))
     checkpoint = folder / facts.pop("checkpoint", f"{output}.checkpoint")
@@ -103,6 +117,22 @@ def open_data(source: Mapping[str, Any], folder: Path) -> Any:
     if "groups" not in entries:
         return _open(path, entries.get("group"), scale, nodata)
     return xr.DataTree.from_dict({name: _open(path, name, scale, nodata) for name in entries["groups"]})
+
+
+def _cubes(source: Any, folder: Path) -> Any:
+    """One cube, or the two of task ``spectral``."""
+    if isinstance(source, Mapping) and set(source) == {"ms", "hs"}:
+        return open_data(source["ms"], folder), open_data(source["hs"], folder)
+    return open_data(source, folder)
+
+
+def _library(source: Mapping[str, Any], folder: Path) -> Any:
+    from xrs.spectra.read import read_library
+
+    if "path" not in source:
+        raise ParameterError(f"library: {dict(source)}", "a source's name, or path")
+    others = {name: value for name, value in source.items() if name != "path"}
+    return read_library(folder / str(source["path"]), **others)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch.nn import Module
@@ -23,7 +21,6 @@ from xrs.cube import (
     shared_pixels,
     to_array,
     to_dataset,
-    wavelengths,
     with_all_dims,
 )
 from xrs.cube.bands import BAND_COORDS
@@ -34,12 +31,13 @@ from xrs.learning.loop import Epoch, Settings, Term, fit
 from xrs.learning.losses import make_loss
 from xrs.learning.patches import Patches
 from xrs.methods.base import State, Tile
-from xrs.models import Card, ImageSpec, Model, load_model, match_images
+from xrs.models import Card, Model, load_model, match_images
 from xrs.models.engine import infer
-from xrs.nets import get_network
 from xrs.operators._fusion import check_floats, common_dates, observed
+from xrs.training.images import facts_of, spec_of
 from xrs.training.protocols import Images, Pairs
 from xrs.training.sampling import Spot, draw_patches, read_patches
+from xrs.training.scores import predicted
 
 __all__ = ["expand_swath", "train_swath"]
 
@@ -219,9 +217,10 @@ def train_swath(
         raise ParameterError(found, "0 rings or more, 1 epoch or more, a weight from 0 to 1")
     settings = Settings(epochs, train_batch, lr, patience=patience, seed=seed, device=device, dtype=dtype)
     swath = _swath(hs, ms)
-    module = _fresh(network, swath, seed, config)
+    overlap = _images(swath.ms_overlap)
+    module = overlap.layout(swath.hs.sizes["band"]).build(network, "spectral", seed, config)
     train, checked = draw_patches(
-        Pairs(_images(swath.ms_overlap), swath.hs, 1),
+        Pairs(overlap, swath.hs, 1),
         count=patches,
         side=patch_size,
         held_out=held_out,
@@ -244,8 +243,8 @@ def train_swath(
     card = Card(
         network=network,
         task="spectral",
-        images=(_spec(swath.ms),),
-        outputs=_spec(swath.hs),
+        images=(spec_of(swath.ms),),
+        outputs=spec_of(swath.hs),
         scale=scale,
         units=str(swath.hs.attrs.get("units", "1")),
         config=config,
@@ -321,50 +320,22 @@ def _images(ms: xr.DataArray) -> Images:
     return Images((ms,), (1,), ("ms",))
 
 
-def _fresh(network: str, swath: _Swath, seed: int, config: Mapping[str, Any]) -> Module:
-    record = get_network(network)
-    if "spectral" not in record.tasks:
-        raise ParameterError(f"the network {network!r}", "one for task 'spectral'", "xrs.nets.list_networks()")
-    return record.build((swath.ms.sizes["band"],), (1,), outputs=swath.hs.sizes["band"], seed=seed, **config)
-
-
-def _spec(cube: xr.DataArray) -> ImageSpec:
-    centres = tuple(float(w) for w in wavelengths(cube))
-    return ImageSpec(tuple(band_keys(cube)), 1, centres if any(map(math.isfinite, centres)) else ())
-
-
-@torch.inference_mode()
-def _run(module: Module, images: Float32) -> Float32:
-    """A network's results for patches (patch, band, y, x), some at a time."""
-    module.eval()
-    device = next(module.parameters()).device
-    parts = [module(torch.from_numpy(images[n : n + 32]).to(device)).cpu().numpy() for n in range(0, len(images), 32)]
-    return np.concatenate(parts)
-
-
 def _pseudo_labelled(seen: Patches, module: Module) -> Patches:
     """Patches with what the network predicts in place of the target."""
-    target = _run(module, seen.inputs[0])
+    target = predicted(module, seen)
     mask = np.broadcast_to(seen.mask.all(axis=1, keepdims=True), target.shape)
     return Patches(seen.inputs, target, mask, seen.spots)
 
 
 def _rmse(module: Module, patches: Patches) -> float:
-    error = (_run(module, patches.inputs[0]) - patches.target)[patches.mask]
+    error = (predicted(module, patches) - patches.target)[patches.mask]
     return float(np.sqrt(np.square(error, dtype=np.float64).mean()))
 
 
 def _facts(swath: _Swath, curves: list[list[Epoch]], settings: Settings, **chosen: Any) -> dict[str, Any]:
     """What the model was trained on, and how it went."""
-    box = geobox_of(swath.ms_overlap)
-    data = {
-        "title": str(swath.hs.attrs.get("title", "")),
-        "platform": str(swath.hs.attrs.get("platform", "")),
-        "crs": "" if box.crs is None else f"EPSG:{box.crs.epsg}" if box.crs.epsg else box.crs.to_wkt(),
-        "bounds": list(box.boundingbox.bbox),
-    }
     steps = [[epoch.held_out for epoch in curve] for curve in curves]
-    return settings.what_matters() | chosen | {"data": data, "held_out_losses": steps}
+    return settings.what_matters() | chosen | {"data": facts_of(swath.hs), "held_out_losses": steps}
 
 
 def _predicted(swath: _Swath, model: Model, device: str, dtype: str, batch_size: int | str) -> xr.DataArray:

@@ -1,4 +1,4 @@
-"""``xrs.train``: a model from a scene."""
+"""``xrs.train``: a model from a scene, from two cubes, or from a library of spectra."""
 
 from __future__ import annotations
 
@@ -8,38 +8,31 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 import xarray as xr
 
-from xrs.cube import band_keys, geobox_of, wavelengths
 from xrs.cube.metadata import package_version
-from xrs.errors import ParameterError, XrsError
+from xrs.errors import ParameterError
 from xrs.learning.adversarial import split_loss
-from xrs.learning.checks import check_whole
 from xrs.learning.loop import Epoch, Settings, Term
 from xrs.learning.losses import make_loss
-from xrs.learning.patches import Patches
-from xrs.models import Card, ImageSpec, Model
-from xrs.models.spread import config_through
+from xrs.models import Card, Model
 from xrs.nets import get_network
-from xrs.nets.receptive import receptive_margin
-from xrs.sensors import Sensor, get_sensor
+from xrs.nets.receptive import margin_and_window
+from xrs.sensors import Sensor
+from xrs.spectra import Source, SpectralLibrary
 from xrs.training.images import images_of
+from xrs.training.lessons import Draw, Lesson, SceneLesson, protocol_of
 from xrs.training.members import Run
-from xrs.training.protocols import Images, Pairs, make_pairs, taps_of
-from xrs.training.sampling import draw_patches
-from xrs.training.scores import score
-from xrs.training.uncertainty import Uncertainty, calibrated, check_places, wanted, with_dropout
+from xrs.training.spectral import Told, spectral_lesson
+from xrs.training.uncertainty import calibrated, check_places, wanted, with_dropout
 
 __all__ = ["train"]
 
-#: Share of the places that are held out, and where intervals are calibrated on them.
-_HELD_OUT, _HELD_OUT_TO_CALIBRATE = 0.125, 0.25
+Cube = xr.DataTree | xr.DataArray | xr.Dataset | Mapping[str, xr.DataArray | xr.Dataset]
 
 
 def train(
-    cube: xr.DataTree | xr.DataArray | xr.Dataset | Mapping[str, xr.DataArray | xr.Dataset],
+    cube: Cube | tuple[Cube, xr.DataArray | xr.Dataset] | None,
     pan: xr.DataArray | xr.Dataset | None = None,
     *,
     task: str,
@@ -49,6 +42,12 @@ def train(
     psf: Any = "mtf",
     protocol: str | None = None,
     consistency_weight: float = 1.0,
+    library: str | SpectralLibrary | Source | None = None,
+    bands: Sequence[str] | None = None,
+    to: Any = None,
+    examples: int | None = None,
+    noise: float | tuple[float, float] | None = None,
+    physics_weight: float | None = None,
     loss: str | Mapping[str, float] = "l1",
     patches: int = 500,
     patch_size: int | None = None,
@@ -73,26 +72,30 @@ def train(
     licence: str = "",
     **config: Any,
 ) -> Model:
-    """Train a network on a scene of one's own, without ground truth.
+    """Train a network on a scene of one's own, without ground truth; for other bands, on two cubes or a library.
 
     Patches are drawn from the cube without loading the rest of it, from many places and dates; some places
     are held out on all dates, to tell when to stop and how good the model is.
 
     Parameters
     ----------
-    cube : xarray.DataTree, mapping, xarray.DataArray or xarray.Dataset
+    cube : xarray.DataTree, mapping, xarray.DataArray or xarray.Dataset, or two of them
         As for :func:`xrs.sharpen` (groups of several resolutions) or :func:`xrs.pansharpen` (the coarse bands,
-        with band keys); floating point, NaN where nothing was seen; lazy or not.
+        with band keys); floating point, NaN where nothing was seen; lazy or not. For ``task="spectral"`` a pair
+        ``(ms, hs)`` of the same dates, or None beside a ``library``: ``ms`` with bands on one grid (or in groups on
+        several, for networks such as ``ponet``), ``hs`` on the finest of these; both reflectance with wavelengths.
+        What they share is used.
     pan : xarray.DataArray or xarray.Dataset, optional
         The panchromatic band, for ``task="pansharpen"``.
-    task : {"sharpen", "pansharpen"}
+    task : {"sharpen", "pansharpen", "spectral"}
     network : str
         See ``xrs.nets.list_networks()``.
     target : str, optional
         For ``task="sharpen"``: the group whose bands the model is to sharpen, by all groups finer than it. The
         finest of the coarse groups if not given.
     sensor : str or Sensor, optional
-        The instrument; taken from the attribute ``platform`` if that names one.
+        The instrument; taken from the attribute ``platform`` if that names one. For ``task="spectral"`` that of
+        ``ms``, else known by its wavelengths and widths; with a library it must be given.
     psf : {"mtf", "box", "gaussian_box"} or array (tap,)
         Point spread by the ratio, see :func:`xrs.sensors.psf_of`.
     protocol : {"wald", "consistency", "both", "staged"}, optional
@@ -102,6 +105,24 @@ def train(
         and ``wald`` for all others. See :mod:`xrs.training.protocols`.
     consistency_weight : float
         Weight of the second part of ``"both"``.
+    library : str, SpectralLibrary or Source, optional
+        For ``task="spectral"`` in place of cubes: a source of ``xrs.spectra.list_sources()``, or spectra of one's own,
+        of which an eighth is held out. Networks of single pixels learn from single spectra, and others from patches in
+        which four of them mix in smooth fields.
+    bands : sequence of str, optional
+        With a library: the bands of ``sensor`` that the network sees, on one grid; all but the panchromatic one if not
+        given.
+    to : str, Sensor or array_like, optional
+        With a library: the bands it is to make, those of a sensor or centres in nm.
+    examples : int, optional
+        With a library: spectra that are drawn, those held out included; 20000 if not given.
+    noise : float or (float, float), optional
+        With a library: of what ``sensor`` sees, relative and absolute, see :func:`xrs.spectra.draw_pairs`; 0.02 if not
+        given.
+    physics_weight : float, optional
+        For ``task="spectral"``: how much the mean of |Phi(X) - Y| adds to the loss, Phi(X) what the sensor would see
+        in the result and Y what it saw. 0.1 if not given, for the bands whose response is known and that the result
+        covers.
     loss : str or mapping of str to float
         ``"l1"``, ``"sam"``, ``"ergas"``, ``"gradient"``, or weights of several. ``{"l1": 1.0, "adversarial": 1e-3}``
         also trains against a discriminator, for sharper results at a larger error; see
@@ -110,7 +131,9 @@ def train(
         Patches to train on; fewer where the scene is small or cloudy.
     patch_size : int, optional
         Side of a patch in pixels of the network's result, a multiple of the ratio; 16 times the ratio if not given,
-        less in a small scene.
+        less in a small scene. With a library 16, and of no account for networks of single pixels. For networks that
+        look at the whole of a window (pooling, attention) it is smaller than the windows they are applied to, to whose
+        statistics they adapt.
     held_out : float, optional
         Share of the places that are held out. An eighth if not given; a quarter, in smaller places, for a model with
         uncertainty, which is calibrated on them.
@@ -167,17 +190,22 @@ def train(
     -------
     Model
         With the weights of the best epoch. Its card has the scores of held-out patches beside those of cubic
-        interpolation (``metrics``), and the losses of all epochs (``training``). With uncertainty the metrics also
-        have ``coverage`` and ``interval_width`` of 90 % intervals, of places they were not scaled by.
+        interpolation, or for other bands of linear regression (``metrics``), and the losses of all epochs
+        (``training``). With uncertainty the metrics also have ``coverage`` and ``interval_width`` of 90 % intervals, of
+        places they were not scaled by.
 
     Raises
     ------
     ParameterError
         For arguments out of range, a scene too small or too cloudy (with uncertainty, 18 held-out places or more are
         needed to calibrate), a device that is not there, a loss that is no longer finite, or a checkpoint of another
-        run.
+        run; for a network of another task, arguments that do not go together, too few spectra, or an unknown library
+        or sensor.
     LayoutError, GridMismatchError, RadiometryError, TimeAxisError
-        As :func:`xrs.sharpen` and :func:`xrs.pansharpen`.
+        As :func:`xrs.sharpen` and :func:`xrs.pansharpen`; also if ``hs`` does not lie on the pixels and dates of
+        ``ms``, or holds digital numbers.
+    BandNotFoundError
+        If wavelengths are not known, or those of the library do not cover a band.
     ModelCardError
         If the checkpoint is damaged.
 
@@ -192,6 +220,16 @@ def train(
     >>> model = xrs.train(s2, task="sharpen", network="light", epochs=1, patches=4, patch_size=16, progress=False)
     >>> model.card.ratios, model.card.images[-1].bands
     ((1, 2), ('B8A', 'B11'))
+
+    Other bands than those seen, learned from a library:
+
+    >>> few = {"bands": ["B03", "B04", "B8A"], "to": [550, 600, 650, 700, 750, 800], "examples": 600}
+    >>> model = xrs.train(
+    ...     None, task="spectral", network="spectralift", library="soil", sensor="sentinel-2a", **few, epochs=1,
+    ...     features=8, layers=1, progress=False,
+    ... )  # fmt: skip
+    >>> model.card.outputs.wavelengths
+    (550.0, 600.0, 650.0, 700.0, 750.0, 800.0)
     """
     settings = Settings(
         epochs, batch_size, lr, optimizer, schedule, clip, patience, seed=seed, device=device, dtype=dtype,
@@ -199,148 +237,80 @@ def train(
     )  # fmt: skip
     pixel_loss, adversarial_weight = split_loss(loss)
     measure = make_loss(pixel_loss)
-    images, known = images_of(cube, pan, task, target)
-    instrument = sensor or known
-    protocol = _protocol(network, protocol)
-    plan = wanted(uncertainty, members, protocol)
+    told = Told(library, bands, to, examples, noise, physics_weight)
+    lesson = _lesson(cube, pan, task, network, target, sensor, psf, protocol, consistency_weight, told)
+    plan = wanted(uncertainty, members, lesson.made["protocol"])
     if uncertainty == "dropout":
         config = with_dropout(network, config)
-    config = config_through(network, config, taps_of(images, instrument, psf))
-    module = _fresh(network, task, images, seed, config)
+    layout, config = lesson.layout, lesson.config(network, config)
+    module = layout.build(network, task, seed, config)
     # Before any training: a network without a margin could not be applied to tiles.
-    whole = module if plan is None else plan.probe(module, images.bands, images.ratios)
-    margin = receptive_margin(whole, images.bands, images.ratios)
-    pairs = make_pairs(protocol, images, instrument, psf)
-    drawn = [
-        draw_patches(
-            one,
-            count=patches,
-            side=_side(patch_size, images.ratio),
-            held_out=_share(held_out, plan),
-            most_missing=most_missing,
-            seed=seed,
-            distinct=plan is not None,
-        )
-        for one in pairs
-    ]
+    whole = module if plan is None else plan.probe(module, layout)
+    margin, window = margin_and_window(get_network(network), whole, layout.bands, layout.ratios)
+    draw = Draw(patches, patch_size, held_out, most_missing, seed, distinct=plan is not None)
+    terms, scale = lesson.terms(draw, sees_around=margin + window > 0)
     if plan is not None:
-        check_places(drawn[0][1], plan.level, seed)
-    scale = drawn[0][0].magnitude()
-    terms = _terms(pairs, drawn, scale, consistency_weight)
-    made = {"protocol": protocol, "loss": loss, "consistency_weight": consistency_weight, **settings.what_matters()}
+        check_places(terms[0].held_out, plan.level, seed)
+    made = {**lesson.made, "loss": loss, **settings.what_matters()}
     run = Run(
-        network, config, images, terms, measure, adversarial_weight, settings, made,
+        network, task, config, layout, terms, measure, adversarial_weight, settings, made,
         None if checkpoint is None else Path(checkpoint), resume, progress,
     )  # fmt: skip
     whole, curves = run.trained(plan)
-    specs = _specs(images)
-    known_errors = None if plan is None else calibrated(whole, plan, terms[0], specs[-1].bands, scale, seed)
+    result = lesson.outputs or lesson.images[-1]
+    known = None if plan is None else calibrated(whole, plan, terms[0], result.bands, scale, seed)
     card = Card(
         network=network,
         task=task,
-        images=specs,
+        images=lesson.images,
+        outputs=lesson.outputs,
         margin=margin,
+        window=window,
         scale=scale,
-        units=str(images.arrays[-1].attrs.get("units", "1")),
+        units=lesson.units,
         config=config,
-        psf=_psf_facts(psf, instrument),
-        training=made | _facts(images, terms, curves) | (known_errors.places if known_errors else {}),
-        metrics=_finite(score(whole, terms[0], images.ratio, scale) | (known_errors.metrics if known_errors else {})),
-        uncertainty=known_errors.facts if known_errors else {},
+        psf=lesson.psf,
+        training=made | {"data": lesson.facts()} | _course(terms[0], curves) | (known.places if known else {}),
+        metrics=_finite(lesson.score(whole, terms, scale) | (known.metrics if known else {})),
+        uncertainty=known.facts if known else {},
         licence=licence,
         created_by=f"xrs {package_version()}",
     )
     return Model.from_module(whole, card)
 
 
-def _protocol(network: str, protocol: str | None) -> str:
-    stages = get_network(network).stages
-    if protocol == "staged" and not stages:
-        raise ParameterError(f"protocol='staged' for the network {network!r}", "a network with stages, such as ssrpnet")
-    return protocol or ("staged" if stages else "wald")
+def _lesson(
+    cube: Any,
+    pan: Any,
+    task: str,
+    network: str,
+    target: str | None,
+    sensor: str | Sensor | None,
+    psf: Any,
+    protocol: str | None,
+    consistency_weight: float,
+    told: Told,
+) -> Lesson:
+    """What there is to learn from."""
+    if task != "spectral":
+        if told.given:
+            raise ParameterError(f"{told.given[0]}= for task={task!r}", "it with task='spectral' alone")
+        images, known = images_of(cube, pan, task, target)
+        return SceneLesson(images, sensor or known, psf, protocol_of(network, protocol), consistency_weight)
+    strange = [name for name, value in (("pan", pan), ("target", target), ("protocol", protocol)) if value is not None]
+    if strange:
+        raise ParameterError(f"{strange[0]}= for task='spectral'", "none: hs, or the library, is what is learned")
+    return spectral_lesson(cube, told, sensor, psf)
 
 
-def _fresh(network: str, task: str, images: Images, seed: int, config: Mapping[str, Any]) -> torch.nn.Module:
-    """The network with random weights."""
-    record = get_network(network)
-    if task not in record.tasks:
-        raise ParameterError(f"the network {network!r} for task={task!r}", f"one for {' or '.join(record.tasks)}")
-    try:
-        return record.build(images.bands, images.ratios, seed=seed, **config)
-    except XrsError:
-        raise
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
-        # Networks do not check their parameters: torch does, in its own words.
-        raise ParameterError(
-            f"the network {network!r} with {config} ({error})", f"values such as {dict(record.config)}"
-        ) from error
-
-
-def _share(held_out: float | None, plan: Uncertainty | None) -> float:
-    if held_out is not None:
-        return held_out
-    return _HELD_OUT if plan is None else _HELD_OUT_TO_CALIBRATE
-
-
-def _side(patch_size: int | None, ratio: int) -> int | None:
-    if patch_size is None:
-        return None
-    check_whole("patch_size", patch_size, ratio)
-    if patch_size % ratio:
-        raise ParameterError(f"patch_size={patch_size}", f"a multiple of the ratio {ratio}")
-    return patch_size // ratio
-
-
-def _terms(
-    pairs: Sequence[Pairs], drawn: Sequence[tuple[Patches, Patches]], scale: float, consistency_weight: float
-) -> list[Term]:
-    if not 0 < consistency_weight < math.inf:
-        raise ParameterError(f"consistency_weight={consistency_weight}", "a weight above 0")
-    return [
-        Term(
-            train.divided(scale),
-            held_out.divided(scale),
-            None if one.taps is None else torch.as_tensor(one.taps, dtype=torch.float32),
-            one.inputs.ratio,
-            consistency_weight if n else 1.0,
-        )
-        for n, (one, (train, held_out)) in enumerate(zip(pairs, drawn, strict=True))
-    ]
-
-
-def _specs(images: Images) -> tuple[ImageSpec, ...]:
-    specs = []
-    for array, ratio in zip(images.arrays, images.ratios, strict=True):
-        named = "band" in array.coords
-        keys = band_keys(array) if named or array.sizes["band"] > 1 else ["pan"]
-        centres = tuple(float(w) for w in wavelengths(array)) if named else ()
-        specs.append(ImageSpec(tuple(keys), ratio, centres if any(map(math.isfinite, centres)) else ()))
-    return tuple(specs)
-
-
-def _psf_facts(psf: Any, sensor: str | Sensor | None) -> dict[str, Any]:
-    kind = psf if isinstance(psf, str) else np.asarray(psf, np.float64).tolist()
-    return {"kind": kind, "sensor": None if sensor is None else get_sensor(sensor).name}
-
-
-def _facts(images: Images, terms: Sequence[Term], curves: Mapping[str, Sequence[Epoch]]) -> dict[str, Any]:
+def _course(term: Term, curves: Mapping[str, Sequence[Epoch]]) -> dict[str, Any]:
     """What the model was trained on, and how it went."""
     first, *others = ([asdict(epoch) for epoch in curve] for curve in curves.values())
     further = dict(zip(list(curves)[1:], others, strict=True))
-    fine = images.arrays[0]
-    box = geobox_of(fine)
     return {
-        "data": {
-            "title": str(fine.attrs.get("title", "")),
-            "platform": str(fine.attrs.get("platform", "")),
-            "crs": "" if box.crs is None else f"EPSG:{box.crs.epsg}" if box.crs.epsg else box.crs.to_wkt(),
-            "bounds": list(box.boundingbox.bbox),
-            "pixel": abs(box.affine.a),
-            "dates": [str(date)[:10] for date in fine["time"].values[[0, -1]]] if "time" in fine.coords else [],
-        },
-        "patches": len(terms[0].train),
-        "held_out_patches": len(terms[0].held_out),
-        "patch_size": terms[0].train.inputs[0].shape[-1],
+        "patches": len(term.train),
+        "held_out_patches": len(term.held_out),
+        "patch_size": term.train.inputs[0].shape[-1],
         "loss_curve": first,
     } | ({"further_loss_curves": further} if further else {})
 

@@ -12,20 +12,21 @@ from numpy.typing import NDArray
 from torch.nn import Module
 
 from xrs.errors import ParameterError
-from xrs.kernels.types import Float32
 from xrs.learning.conformal import check_count, conformal_factors, covered_share, quantile_of, split_places
 from xrs.learning.loop import Term
 from xrs.learning.patches import Patches
 from xrs.nets import get_network
-from xrs.nets.uncertain import LaplaceHead, Uncertain, mean_and_spread
+from xrs.nets.uncertain import LaplaceHead, Uncertain
+from xrs.training.protocols import Layout
+from xrs.training.scores import predicted
 
 __all__ = ["Calibration", "Uncertainty", "calibrated", "check_places", "new_head", "wanted", "with_dropout"]
 
 #: Thinned networks of one, and the share of channels each lacks unless told otherwise.
 _PASSES, _DROPOUT = 20, 0.1
 
-#: Patches from which a head's first value is taken, and patches predicted at once.
-_FIRST, _TOGETHER = 64, 16
+#: Patches from which a head's first value is taken.
+_FIRST = 64
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Uncertainty:
         """Networks as one with a spread."""
         return Uncertain(members, heads, self.passes).eval()
 
-    def probe(self, member: Module, bands: tuple[int, ...], ratios: tuple[int, ...]) -> Uncertain:
+    def probe(self, member: Module, layout: Layout) -> Uncertain:
         """One that sees as far as the model will."""
-        return Uncertain([member], [LaplaceHead(bands, ratios)] if self.kind == "laplace" else [], min(self.passes, 1))
+        return Uncertain([member], [_head(layout)] if self.kind == "laplace" else [], min(self.passes, 1))
 
 
 def wanted(uncertainty: str | None, members: int, protocol: str) -> Uncertainty | None:
@@ -93,16 +94,18 @@ def check_places(patches: Patches, level: float, seed: int) -> None:
     check_count(np.unique(places[~first]).size, level)
 
 
-def new_head(
-    member: Module, bands: tuple[int, ...], ratios: tuple[int, ...], patches: Patches, seed: int
-) -> LaplaceHead:
+def new_head(member: Module, layout: Layout, patches: Patches, seed: int) -> LaplaceHead:
     """A head that begins with the mean error of each band."""
-    head = LaplaceHead(bands, ratios, seed=seed)
+    head = _head(layout, seed)
     some = patches[:_FIRST]
-    error = np.abs(_predicted(member, some) - some.target)
-    means = [max(float(error[:, b][some.mask[:, b]].mean()), 1e-6) for b in range(bands[-1])]
+    error = np.abs(predicted(member, some) - some.target)
+    means = [max(float(error[:, b][some.mask[:, b]].mean()), 1e-6) for b in range(layout.results)]
     head.start_at(torch.tensor(means).log())
     return head
+
+
+def _head(layout: Layout, seed: int = 0) -> LaplaceHead:
+    return LaplaceHead(layout.bands, layout.ratios, outputs=layout.outputs, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def calibrated(
     in the data's unit, means over both halves and over bands.
     """
     patches = term.held_out
-    mean, std = np.split(_predicted(network, patches), 2, axis=1)
+    mean, std = np.split(predicted(network, patches), 2, axis=1)
     error, mask, level = patches.target - mean, _inside(patches), uncertainty.level
     places, first = split_places(patches.spots, seed)
     checks = []
@@ -150,14 +153,3 @@ def _inside(patches: Patches) -> NDArray[np.bool_]:
     inside = np.zeros(patches.target.shape[-2:], bool)
     inside[ratio:-ratio, ratio:-ratio] = True
     return patches.mask & inside
-
-
-@torch.inference_mode()
-def _predicted(network: Module, patches: Patches) -> Float32:
-    """All a network puts out for patches (patch, band, y, x)."""
-    network.cpu().eval()
-    parts = []
-    for start in range(0, len(patches), _TOGETHER):
-        images = [torch.from_numpy(image[start : start + _TOGETHER]) for image in patches.inputs]
-        parts.append(mean_and_spread(network, images).numpy())
-    return np.concatenate(parts)
