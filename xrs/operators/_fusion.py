@@ -18,7 +18,7 @@ from xrs.lazy import Dates, Source, map_tiles
 from xrs.methods import Binding, Method
 from xrs.models import Observed
 
-__all__ = ["check_floats", "common_dates", "fuse", "label", "observed", "run"]
+__all__ = ["apply_method", "check_floats", "common_dates", "fuse", "label", "observed"]
 
 
 def check_floats(role: str, cube: xr.DataArray) -> None:
@@ -83,7 +83,7 @@ def fuse(
     named = {p.name for p in method.params}
     full = dict(binding.params) | {k: v for k, v in spatial_params.items() if k in named}
     sources = {role: Source(with_all_dims(cube).data, factors[role]) for role, cube in observations.items()}
-    return run(
+    return apply_method(
         method,
         replace(binding, params=full),
         sources,
@@ -94,7 +94,7 @@ def fuse(
     )
 
 
-def run(
+def apply_method(
     method: Method,
     binding: Binding,
     sources: Mapping[str, Source],

@@ -18,7 +18,7 @@ from xrs.methods.spectral._projection import consistent, gain, residual
 from xrs.operators._sensors import sensor_of
 from xrs.sensors import Sensor, get_sensor, sensor_from_table, spectral_response
 
-__all__ = ["Constrained", "Constraint", "constraint_of", "response_rows", "seeing", "wanted_bands"]
+__all__ = ["Constrained", "Constraint", "Lesson", "constraint_of", "response_rows", "seeing", "wanted_bands"]
 
 
 def wanted_bands(to: Any) -> Sensor:
@@ -96,6 +96,14 @@ class Constraint:
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """What a method has learned of examples, and how these say that a spectrum changes; see :class:`Constraint`."""
+
+    fit: Any
+    gain: Float64 | None
+
+
+@dataclass(frozen=True)
 class Constrained:
     """A method's ``apply`` with the bands that are put out, and what the sensor would see made right.
 
@@ -122,18 +130,22 @@ class Constrained:
 
     def __call__(self, tile: Tile, state: State, **params: Any) -> Float32:
         """One tile, without halo: bands, then standard deviations, then the residual."""
+        lesson = params.get("fit")
+        if lesson is not None:
+            params["fit"] = lesson.fit
         made = self.apply(tile, state, **params)
         parts = np.split(made, 1 + self.spread)
         if self.resample is not None:
             # Errors of neighbouring bands go together: a mean of bands is no surer than they are.
             parts = [_mixed(part, np.abs(self.resample) if n else self.resample) for n, part in enumerate(parts)]
         if self.constraint is None:
-            return np.concatenate(parts)
+            return np.concatenate(parts) if len(parts) > 1 else parts[0]
         seen = self.constraint.seen(tile, max(tile.factors.values()))
         told = [residual(parts[0], seen, self.constraint.srf)[None]] if self.tell else []
         if self.project:
-            parts[0] = consistent(parts[0], seen, self.constraint.srf, self.constraint.gain)
-        return np.concatenate([*parts, *told])
+            change = self.constraint.gain if lesson is None else lesson.gain
+            consistent(parts[0], seen, self.constraint.srf, change, out=parts[0])
+        return np.concatenate([*parts, *told]) if told or len(parts) > 1 else parts[0]
 
 
 def _mixed(bands: Float32, weights: Float64) -> Float32:

@@ -14,7 +14,7 @@ from xrs.cube import check_time, to_array, to_dataset, with_all_dims
 from xrs.errors import ParameterError, TimeAxisError
 from xrs.lazy import Dates, Source, joined_dates
 from xrs.methods import Binding, Method, get_method, resolve_params
-from xrs.operators._fusion import check_floats, label, observed, run
+from xrs.operators._fusion import apply_method, check_floats, label, observed
 from xrs.operators._pairs import (
     choose_pairs,
     common_area,
@@ -149,7 +149,7 @@ def fuse_spatiotemporal(
         sources, dated = _observations(paired, theirs, partner, chosen, targets[run], start, tolerance, found)
         needed = {name: source for name, source in sources.items() if name in record.needs}
         bands = ours.sizes.get("band", 1)
-        parts.append(run(record, binding, needed, bands=bands, factor=found, dates=dated))
+        parts.append(apply_method(record, binding, needed, bands=bands, factor=found, dates=dated))
     data = joined_dates(parts)
     like = ours.isel(time=[0] * targets.size).assign_coords(time=targets.values)
     told = params | {"harmonize": harmonize, "pair_times": [str(t)[:19] for t in paired["time"].values]}

@@ -10,10 +10,12 @@ import numpy as np
 
 from xrs.cube import geobox_of, shared_pixels, to_array, with_all_dims
 from xrs.errors import ParameterError
-from xrs.kernels.types import Bool, Float32
+from xrs.kernels.types import Bool, Float32, Float64
 from xrs.lazy import Source, reduce_tiles
 from xrs.methods.base import Deferred, Method, State, Tile
+from xrs.methods.spectral._projection import examples_covariance, gain
 from xrs.operators._fusion import check_floats, common_dates
+from xrs.operators._spectral import Lesson
 from xrs.sensors import Sensor
 from xrs.sensors.noise import noise_block
 from xrs.spectra import SpectralLibrary, SpectralPairs, draw_pairs, get_source
@@ -34,8 +36,11 @@ def learned(
     noise: float | tuple[float, float],
     seed: int,
     params: Mapping[str, Any],
+    srf: Float64 | None,
 ) -> Deferred:
-    """What a method learns of examples, when a result is computed.
+    """What a method learns of examples, when a result is computed: a :class:`Lesson`.
+
+    ``srf`` is the response (band, wanted band) that the result is to fulfil, if it is.
 
     Raises
     ------
@@ -43,7 +48,7 @@ def learned(
         If there is no such library.
     """
     source: Any = library if isinstance(library, SpectralPairs) else get_source(library)
-    return Deferred(_learn, (record.learn, source, seen, wanted, examples, noise, seed, dict(params)))
+    return Deferred(_learn, (record.learn, source, seen, wanted, examples, noise, seed, dict(params), srf))
 
 
 def _learn(
@@ -55,11 +60,16 @@ def _learn(
     noise: float | tuple[float, float],
     seed: int,
     params: Mapping[str, Any],
-) -> Any:
+    srf: Float64 | None,
+) -> Lesson:
     pairs = source
     if not isinstance(source, SpectralPairs):
         pairs = draw_pairs(source, seen, wanted, examples, seed=seed, noise=noise)
-    return learn(pairs.given, pairs.wanted, **params)
+    fit = learn(pairs.given, pairs.wanted, **params)
+    if srf is None:
+        return Lesson(fit, None)
+    centres = np.array([band.wavelength for band in wanted.bands])
+    return Lesson(fit, gain(srf, centres, examples_covariance(pairs.wanted, centres)))
 
 
 def spectral_pairs(ms: Any, hs: Any, count: int, seed: int = 0) -> SpectralPairs:

@@ -68,9 +68,11 @@ def spectral_superres(
     seed : int
         Of the examples.
     consistent : bool or "auto"
-        Whether the result is brought to what the sensor saw: seen through its response, it gives ``cube`` back. The
-        change is the smallest in a smooth spectrum's terms. ``auto`` does so for the bands whose response is known;
-        True insists on all of them. Coarser grids are held to as means of blocks.
+        Whether the result is brought to what the sensor saw, exactly: seen through its response, it gives ``cube``
+        back. The change is smooth, or as the examples vary. ``auto`` does so, for the bands whose response is known,
+        with what was learned of a library as the sensor would see it; not with what was learned of two images, whose
+        units need not agree. The sensor's noise is then in the result too. True insists on all bands. Coarser grids
+        are held to as means of blocks.
     uncertainty : bool
         Whether to tell of errors: of a network trained with uncertainty ``<name>_std`` (see :func:`xrs.sharpen`); and
         ``<name>_residual`` (y, x): the root mean square, over the sensor's bands, of what it saw less what it would see
@@ -113,7 +115,6 @@ def spectral_superres(
     wanted = wanted_bands(to)
     groups, factors = _groups(cube, record)
     instrument = seeing(groups, sensor)
-    fit: dict[str, Any] = {}
     if record.bind is not None:
         groups, binding = _bound(record, groups, factors, params)
         factors = {role: factors[role] // min(factors[r] for r in groups) for role in groups}
@@ -122,11 +123,15 @@ def spectral_superres(
     else:
         card, made, resample = None, wanted, None
         binding = Binding(params, ("ms",), record.passes)
-        fit["fit"] = _fit(record, library, groups["ms"], instrument, wanted, params, examples, noise, seed)
     centres = np.array([band.wavelength for band in made.bands])
-    keys = [key for group in groups.values() for key in band_keys(group)]
-    rows = response_rows(instrument, keys, centres)
-    constraint = _constraint(groups, rows, centres, consistent, needed=uncertainty or consistent is not False)
+    rows = response_rows(instrument, [key for group in groups.values() for key in band_keys(group)], centres)
+    agrees = _from_physics(card, library) if consistent == "auto" else bool(consistent)
+    constraint = _constraint(groups, rows, centres, insist=consistent is True) if agrees or uncertainty else None
+    project = constraint is not None and agrees
+    fit: dict[str, Any] = {}
+    if card is None:
+        srf = constraint.srf if constraint is not None and project else None
+        fit["fit"] = _fit(record, library, groups["ms"], instrument, wanted, params, examples, noise, seed, srf)
     spread = uncertainty and card is not None and bool(card.uncertainty)
     tell = uncertainty and constraint is not None
     if uncertainty and not (spread or tell):
@@ -135,7 +140,6 @@ def spectral_superres(
             "a model trained with uncertainty, or a known sensor",
             "xrs.train(..., uncertainty='laplace'), or sensor='sentinel-2a'",
         )
-    project = constraint is not None and consistent is not False
     apply = Constrained(record.apply, resample, constraint, project, spread, tell)
     count = len(made.bands)
     data = fuse(
@@ -245,6 +249,7 @@ def _fit(
     examples: int,
     noise: float | tuple[float, float],
     seed: int,
+    srf: Float64 | None,
 ) -> Any:
     """What a method learns of examples, once a result is computed."""
     if isinstance(library, SpectralPairs):
@@ -261,27 +266,29 @@ def _fit(
         )
     else:
         instrument = instrument.select(band_keys(ms))
-    return learned(record, library, instrument, wanted, examples=examples, noise=noise, seed=seed, params=params)
+    return learned(
+        record, library, instrument, wanted, examples=examples, noise=noise, seed=seed, params=params, srf=srf
+    )
+
+
+def _from_physics(card: Card | None, library: Library) -> bool:
+    """Whether what was learned knows the sensor by its response: two real sensors' units need not agree."""
+    return card.training.get("protocol") == "library" if card is not None else not isinstance(library, SpectralPairs)
 
 
 def _constraint(
-    groups: Mapping[str, xr.DataArray],
-    rows: Float64 | None,
-    wavelengths: Float64,
-    consistent: bool | str,
-    *,
-    needed: bool,
+    groups: Mapping[str, xr.DataArray], rows: Float64 | None, wavelengths: Float64, *, insist: bool
 ) -> Constraint | None:
     """What the result must fulfil, if that is known."""
     keys = [key for group in groups.values() for key in band_keys(group)]
     unknown = keys if rows is None else [key for key, row in zip(keys, rows, strict=True) if np.isnan(row).any()]
-    if unknown and consistent is True:
+    if unknown and insist:
         raise BandNotFoundError(
             f"consistent=True, and the response of {unknown} over the bands wanted is not known",
             "bands of a known sensor that the wanted ones cover",
             "sensor=..., leave these bands out, or consistent='auto'",
         )
-    if rows is None or len(unknown) == len(keys) or not needed:
+    if rows is None or len(unknown) == len(keys):
         return None
     return constraint_of(groups, rows, wavelengths)
 
