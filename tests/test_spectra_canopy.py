@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from xrs.errors import ParameterError
+from xrs.sensors import spectral_response
 from xrs.spectra import Canopies, draw_canopies
 from xrs.spectra.canopy import canopy_block
 
@@ -37,6 +38,13 @@ def sail(canopies: Canopies, i: int, **changes: Any) -> list[Any]:
 @pytest.mark.parametrize("i", range(0, 500, 50))
 def test_spectra_are_those_of_prosail(canopies: Canopies, i: int) -> None:
     np.testing.assert_allclose(canopies.spectra[i], sail(canopies, i)[17][::5], atol=1e-6)
+
+
+def test_every_five_nanometres_is_enough_for_spectrometers(canopies: Canopies) -> None:
+    nm = np.arange(400.0, 2501.0)
+    fine = np.stack([sail(canopies, i)[17] for i in range(0, 500, 10)])
+    off = fine[:, ::5] @ spectral_response("enmap", nm[::5]).T - fine @ spectral_response("enmap", nm).T
+    assert np.abs(off).max() < 3e-3 and np.sqrt((off**2).mean()) < 2e-4
 
 
 @pytest.mark.parametrize("i", range(0, 500, 50))

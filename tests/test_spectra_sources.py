@@ -158,6 +158,7 @@ def test_sources_travel_to_workers_and_blocks_stay_as_they_are() -> None:
     ("call", "told"),
     [
         (lambda: get_source("lava"), "lava"),
+        (lambda: get_source(["soil"]), "soil"),  # type: ignore[arg-type]
         (lambda: get_source("soil").draw(0), "count"),
         (lambda: draw_pairs("soil", "sentinel-2a", "enmap", 3, noise=-1.0), "noise"),
         (lambda: draw_pairs("soil", "sentinel-2a", "enmap", 3, noise=(0.1, float("nan"))), "noise"),

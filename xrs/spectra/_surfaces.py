@@ -85,7 +85,8 @@ def water(nm: Float64, rng: np.random.Generator, count: int) -> Float64:
 def snow(nm: Float64, rng: np.random.Generator, count: int) -> Float64:
     """Snow and glacier ice: asymptotic radiative transfer (Kokhanovsky & Zege 2004, 10.1364/AO.43.001589).
 
-    Absorption by ice along 13 grain diameters (0.05 to 10 mm: fresh snow to bare ice) and by soot and dust.
+    Seen from above. Absorption by ice along 13 grain diameters (0.05 to 10 mm: fresh snow to bare ice) and by soot and
+    dust, whose amounts and powers of the wavelength are our own.
     """
     grain = _log_uniform(rng, 0.05, 10.0, count)
     soot = _log_uniform(rng, 1e-7, 2e-3, count) * (nm / 550.0) ** -1.0

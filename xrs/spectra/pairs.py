@@ -110,7 +110,7 @@ def noise_parts(noise: float | tuple[float, float]) -> tuple[float, float]:
     ParameterError
         If it is neither a number nor two, or below zero.
     """
-    parts = (noise, _ABSOLUTE * noise) if isinstance(noise, (int, float)) else tuple(noise)
+    parts = (noise, _ABSOLUTE * noise) if isinstance(noise, (int, float, np.number)) else tuple(noise)
     if len(parts) != 2 or not all(np.isfinite(part) and part >= 0.0 for part in parts):
         raise ParameterError(f"noise={noise!r}", "a number from 0 on, or a relative and an absolute one")
-    return parts
+    return float(parts[0]), float(parts[1])

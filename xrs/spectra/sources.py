@@ -110,7 +110,7 @@ def get_source(source: str | SpectralLibrary | Source) -> Source:
     if isinstance(source, SpectralLibrary):
         summary = f"{len(source)} spectra and mixtures of them"
         return Source(source.title or "library", summary, source.reference, partial(_of_library, source))
-    if source not in _SOURCES:
+    if not isinstance(source, str) or source not in _SOURCES:
         raise ParameterError(f"no source {source!r}", f"a SpectralLibrary, or one of {list(_SOURCES)}")
     return _SOURCES[source]
 
