@@ -181,18 +181,20 @@ def _regression(given: Tensor, target: Tensor, mask: Tensor) -> tuple[Any, Any]:
 
 
 CASES = [
-    ("hsrnet", (4,), (1,), {}),
+    ("hsrnet", (4,), (1,), {"stages": 9}),
     ("hsrnet", (4,), (1,), {"data_term": "fk"}),
     ("hsrnet", (4,), (1,), {"subspace": 5, "groups": [3, 0, 0, 2, 3, 0, 2]}),
     ("hsrnet", (4,), (1,), {"subspace": 5, "data_term": "fk"}),
     ("ponet", (4,), (1,), {"grouping": True}),
     ("ponet", (2, 3), (1, 2), {"subspace": 5}),
     ("ponet", (2, 3, 1), (1, 2, 6), {"grouping": True, "groups": [0, 5, 5, 3, 2, 1, 0]}),
-    ("ponet", (1, 4), (1, 4), {"subspace": 3, "grouping": True}),
+    ("ponet", (1, 4), (1, 4), {"subspace": 5, "grouping": True}),
 ]
 
 
-@pytest.mark.parametrize(("name", "bands", "ratios", "config"), CASES)
+@pytest.mark.parametrize(
+    ("name", "bands", "ratios", "config"), [(*layout, {"stages": 3, **config}) for *layout, config in CASES]
+)
 class TestEvery:
     def test_shape_and_seed(self, name: str, bands: Any, ratios: Any, config: Any) -> None:
         torch.manual_seed(1)
@@ -235,7 +237,7 @@ class TestEvery:
             np.testing.assert_allclose(result, lines, atol=2e-3)
 
     def test_every_weight_learns_from_there(self, name: str, bands: Any, ratios: Any, config: Any) -> None:
-        network = get_network(name).build(bands, ratios, outputs=7, stages=2, **config)
+        network = get_network(name).build(bands, ratios, outputs=7, seed=2, **{**config, "stages": 2})
         images = _images(bands, ratios, 12)
         target = 0.2 + images[0][:, :1].square() * torch.linspace(0.5, 1, 7)[:, None, None]
         network.begin(images, target, torch.ones_like(target, dtype=torch.bool))
@@ -246,10 +248,12 @@ class TestEvery:
             optimiser.zero_grad()
             (network(*images) - target).square().mean().backward()
             optimiser.step()
-        assert not [key for key, value in weights.items() if value.grad is None or not value.grad.any()]
+        # A softmax does not see what is added to all.
+        found = {key: value.grad for key, value in weights.items() if not key.endswith("reduce.bias")}
+        assert not [key for key, grad in found.items() if grad is None or not grad.any()]
 
     def test_tiles_at_windows_give_the_same_pixels(self, name: str, bands: Any, ratios: Any, config: Any) -> None:
-        window, margin, side = 8, 2, 24
+        window, margin, side = 8, 2, 16
         network = _moved(get_network(name).build(bands, ratios, outputs=7, **config))
         images = tuple(
             ImageSpec(tuple(f"b{ratio}{n}" for n in range(count)), ratio)
@@ -261,7 +265,7 @@ class TestEvery:
         scene = [image[0].numpy() for image in _images(bands, ratios, (side + 2 * margin) * ratios[-1])]
         whole = infer(model, scene, halo=margin)
         assert whole.shape == (7, side * ratios[-1], side * ratios[-1])
-        for first, last in ((0, 16), (8, 24), (16, 24)):
+        for first, last in ((0, 8), (8, 16)):
             part = [
                 image[:, first * fold : (last + 2 * margin) * fold]
                 for image, fold in zip(scene, (ratios[-1] // ratio for ratio in ratios), strict=True)

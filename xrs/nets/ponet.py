@@ -164,10 +164,10 @@ NETWORK = Network(
     config={"grouping": False, "groups": None, "stages": 8, "subspace": 0},
     window=128,
     margin=16,
-    differs="After the factsheet of PoNet+. Filled by us: the proximal block and the rectifiers are those of HSRnet; the "
-    "fusion of depths is a convolution of one pixel; attention is the mean over pixels, along it runs a convolution "
-    "from all bands to one, of ECA-Net's size, and the softmax is multiplied by half the number of bands; coarser images "
-    "are interpolated bilinearly. With grouping=True, 718,958 weights for 31 bands of 3: the published 682.6 K are "
-    "reached without the fusion and the convolution along the attention (682,610). A network that is trained here starts "
-    "as regressions; subspace= as in hsrnet. Applied to windows.",
+    differs="After the factsheet of PoNet+. Filled by us: the proximal block and the rectifiers are those of HSRnet; "
+    "the fusion of depths is a convolution of one pixel; attention is the mean over pixels, along it runs a "
+    "convolution from all bands to one, of ECA-Net's size, and the softmax is multiplied by half the number of bands; "
+    "coarser images are interpolated bilinearly. With grouping=True, 718,958 weights for 31 bands of 3: the published "
+    "682.6 K are reached without the fusion and the convolution along the attention (682,610). A network that is "
+    "trained here starts as regressions; subspace= as in hsrnet. Applied to windows.",
 )
