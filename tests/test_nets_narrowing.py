@@ -31,6 +31,7 @@ def _core(image: Tensor, rows: int, columns: int) -> Tensor:
 CASES = [
     (name, (layout[0], (1,) * len(layout[0])) if "refine" in networks()[name].tasks else layout)
     for name, layout in cases()
+    if not networks()[name].window
 ]
 
 
@@ -39,14 +40,15 @@ def test_the_core_is_that_of_the_whole(name: str, layout: Layout) -> None:
     network, cell = small(name, layout), layout[1][-1]
     margin = receptive_margin(network, *layout)
     layers = _layers(network, layout, margin)
-    for rows, columns in ((5, 8), (1, 2)):
+    for rows, columns in ((5, 8), (1, 2), (1, 1)):
         images = scene(layout, rows + 2 * margin, columns + 2 * margin)
         with torch.inference_mode():
             whole = network(*images)
             with Narrowing(layers, (rows, columns), cell):
                 out = network(*images)
         assert out.shape[2] >= rows * cell
-        assert name not in CUT or out.shape[2] < whole.shape[2]
+        # One pixel may be a constant that is to be spread: images it is added to are left as they are.
+        assert name not in CUT or rows * columns == 1 or out.shape[2] < whole.shape[2]
         assert_near(_core(out, rows * cell, columns * cell), _core(whole, rows * cell, columns * cell))
 
 

@@ -185,21 +185,26 @@ def _step(image: Tensor, axis: int, cell: int, margin: int) -> int | None:
 
 def _of_one_area(args: tuple[Any, ...]) -> tuple[Any, ...]:
     if args and isinstance(args[0], (list, tuple)):
-        return (_cut_to_smallest(args[0]), *args[1:])
-    return tuple(_cut_to_smallest(args))
+        return (_cut_to_smallest(args[0], _is_image), *args[1:])
+    return tuple(_cut_to_smallest(args, _is_no_constant))
 
 
-def _cut_to_smallest(values: Iterable[Any]) -> list[Any]:
+def _cut_to_smallest(values: Iterable[Any], has_area: Callable[[Any], bool]) -> list[Any]:
     values = list(values)
-    sizes = {tuple(value.shape[2:]) for value in values if _is_image(value)}
+    sizes = {tuple(value.shape[2:]) for value in values if has_area(value)}
     if len(sizes) < 2:
         return values
     rows, columns = (min(size[axis] for size in sizes) for axis in (0, 1))
-    return [_centre(value, rows, columns) if _is_image(value) else value for value in values]
+    return [_centre(value, rows, columns) if has_area(value) else value for value in values]
 
 
 def _is_image(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.ndim == 4 and value.shape[2:] != (1, 1)
+    return isinstance(value, Tensor) and value.ndim == 4
+
+
+def _is_no_constant(value: Any) -> bool:
+    # A single pixel is spread over the others, which is right in the middle of the core if it is one.
+    return _is_image(value) and value.shape[2:] != (1, 1)
 
 
 def _centre(image: Tensor, rows: int, columns: int) -> Tensor:
