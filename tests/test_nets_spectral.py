@@ -485,3 +485,18 @@ def test_convolutions_of_the_literal_computation_are_torchs() -> None:
     wide = nn.Conv2d(3, 5, 5, bias=False).double()
     expected = conv2d(pad(x, (2, 2, 2, 2), mode="reflect"), wide.weight)[0].detach().numpy()
     np.testing.assert_allclose(_convolved(x[0].numpy(), wide, mirror=True), expected)
+
+
+class _Silent(nn.Module):
+    """In place of attention: no pixel learns of others."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+
+def test_margin_of_dster_is_all_that_its_convolutions_see() -> None:
+    record = get_network("dster")
+    module = record.build((BANDS,), (1,), outputs=OUTPUTS)
+    for block in module.body:
+        block.attention = _Silent()
+    assert receptive_margin(module, (BANDS,), (1,)) == 9 <= record.margin

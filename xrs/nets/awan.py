@@ -180,7 +180,7 @@ NETWORK = Network(
     ),
     config={"features": 96, "blocks": 8},
     images=1,
-    window=96,
+    window=128,
     margin=16,
     differs="96 features, the number in the MST++ benchmark (4.04 million parameters for 3 to 31 bands), whatever the "
     "bands. It is applied to windows of the scene, so averages and attention are over a window with its margin.",

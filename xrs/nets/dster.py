@@ -12,8 +12,9 @@ spectral transformer. The blocks are filled in with what was published at the sa
 Cai et al. 2022, 10.1109/CVPRW56347.2022.00090); the numbers are ours, and so is the last sum: the first estimate is the
 linear regression, at which training starts.
 
-Attention looks along the whole image. Networks are applied to windows here, so it sees a window with its margin;
-train it on patches of about that size (local statistics when applied: Chu et al. 2022, 10.48550/arXiv.2112.04491).
+Attention looks along the whole image. Networks are applied to windows here, so it sees a window with its margin, which
+is what the convolutions see around a pixel and a little more; train it on patches of about that size (local statistics
+when applied: Chu et al. 2022, 10.48550/arXiv.2112.04491).
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ NETWORK = Network(
     config={"features": 64, "blocks": 4, "heads": 1},
     images=1,
     window=128,
-    margin=16,
+    margin=12,
     differs="After the paper: neither text nor program is open to us. Spectral attention as in MST++, two convolutions "
     "beside it, four blocks of 64 features are our filling, and so is the first estimate, a linear regression. It is "
     "applied to windows of the scene, so its attention is along a window with its margin.",
