@@ -54,6 +54,24 @@ CASES = {
         0.099343,0.085062,0.13557,0.25421,0.29606,0.31657,0.15461,0.094641,0.96252,0.70505,-0.65667,45.12247""",
 }
 
+#: The same with the coefficients of one satellite (auxiliary data 3.0), leaf area.
+OF_SATELLITES = {
+    "S2A": """
+        0.04951,0.016356,0.092664,0.37585,0.55148,0.58363,0.15155,0.058694,0.98909,0.85184,0.99553,7.191455
+        0.071,0.073963,0.099735,0.13736,0.16579,0.17208,0.15594,0.11651,0.99872,0.84778,-0.74218,0.6298495
+        0.079461,0.048113,0.10799,0.28343,0.30126,0.3135,0.13943,0.032617,0.99133,0.71466,0.71145,1.695212
+        0.10532,0.034935,0.13434,0.47733,0.54259,0.58975,0.16901,0.051678,0.99431,0.76013,0.7985,4.802658""",
+    "S2B": """
+        0.062568,0.068825,0.094908,0.1237,0.13325,0.13871,0.16872,0.15302,0.98237,0.48369,-0.50595,0.36835
+        0.07826,0.027157,0.10027,0.35385,0.4639,0.50203,0.20724,0.081792,0.99953,0.85965,-0.99999,4.2085
+        0.071242,0.025558,0.092635,0.29276,0.36303,0.38733,0.12478,0.04073,0.99672,0.81535,0.69861,3.3243
+        0.052036,0.023415,0.07396,0.3093,0.4335,0.52176,0.23355,0.084692,0.98839,0.40976,0.57126,5.0137""",
+}
+
+
+def table(text: str) -> np.ndarray:
+    return np.array([[float(value) for value in line.split(",")] for line in text.split()])
+
 
 def field(*spectra: tuple[float, ...], times: int = 0, shape: tuple[int, int] = (7, 9)) -> xr.DataArray:
     """Sentinel-2's ten bands of a mixture that goes from one spectrum to another."""
@@ -81,10 +99,20 @@ def run(name: str, scene: xr.DataArray, **options: object) -> xr.DataArray:
 
 @pytest.mark.parametrize("variable", CASES)
 def test_snap_gives_the_results_of_the_toolboxs_test_cases(variable: str) -> None:
-    rows = np.array([[float(v) for v in line.split(",")] for line in CASES[variable].split()])
+    rows = table(CASES[variable])
     scene, angles = pixels(rows)
     found = retrieve(scene, variable, "snap", **angles)
     np.testing.assert_allclose(found.values[0], rows[:, -1], rtol=2e-4)
+
+
+@pytest.mark.parametrize("satellite", OF_SATELLITES)
+def test_snap_with_the_coefficients_of_one_satellite(satellite: str) -> None:
+    rows = table(OF_SATELLITES[satellite])
+    scene, angles = pixels(rows)
+    found = retrieve(scene, "LAI", "snap", coefficients=satellite, **angles)
+    np.testing.assert_allclose(found.values[0], rows[:, -1], rtol=2e-4)
+    with pytest.raises(ParameterError, match="'2016'"):
+        retrieve(scene, "FAPAR", "snap", coefficients=satellite, **angles)
 
 
 def test_snap_against_its_literal_sums() -> None:

@@ -90,7 +90,8 @@ def _layer(name: str, angle: Any, full: xr.DataArray) -> Any:
     shape = (full.sizes["time"], 1, full.sizes["y"], full.sizes["x"])
     if is_lazy(full):
         chunks = (full.chunks[0], (1,), *full.chunks[2:])  # type: ignore[index]
-        return da.broadcast_to(da.asarray(small), shape, chunks=chunks)
+        own = tuple(chunk if size > 1 else (1,) for size, chunk in zip(small.shape, chunks, strict=True))
+        return da.broadcast_to(da.asarray(small).rechunk(own), shape, chunks=chunks)
     return da.broadcast_to(small, shape) if isinstance(small, da.Array) else np.broadcast_to(small, shape)
 
 

@@ -63,6 +63,9 @@ _TOLERANCE = 0.01
 
 _LEVEL = 0.9
 
+#: Side of the images that examples are put into, which convolutions are quicker with; images of one step.
+_SIDE, _BATCH = 8, 16
+
 #: Leaf area up to which most fields grow.
 _USUAL_LAI = 6
 
@@ -125,9 +128,10 @@ def train_canopy(
     examples: Examples,
     bands: Sequence[str],
     *,
+    features: int = 32,
     members: int = 3,
-    copies: int = 4,
-    epochs: int = 60,
+    copies: int = 2,
+    epochs: int = 30,
     seed: int = 0,
     device: str = "cpu",
     progress: bool = False,
@@ -142,6 +146,8 @@ def train_canopy(
         and how wide 90 % intervals are.
     bands : sequence of str
         Those the network is to see.
+    features : int
+        Of the hidden layers.
     members : int
         Trained from other weights and noise, side by side in the result.
     copies : int
@@ -153,17 +159,17 @@ def train_canopy(
     chosen = examples.possible().of_bands(bands)
     kept = max(len(chosen.seen) // 10, 1)
     train, held_out = _split(chosen, slice(kept, None)), _split(chosen, slice(kept))
-    settings = Settings(epochs, 1024, 3e-3, optimizer="adam", schedule="cosine", seed=seed, device=device)
+    settings = Settings(epochs, _BATCH, 3e-3, optimizer="adam", schedule="cosine", seed=seed, device=device)
     start = _patches(train, 0, seed)
     networks, losses = [], []
     for member in range(members):
         term = Term(_patches(train, copies, seed + 100 * member + 1), _patches(held_out, 1, seed + 99))
-        network = _untrained(len(bands), 1, seed + member)
+        network = _untrained(len(bands), features, 1, seed + member)
         network.begin([torch.from_numpy(start.inputs[0])], torch.from_numpy(start.target), torch.from_numpy(start.mask))
         history = fit(network, [term], _likelihood, settings, progress=progress, begin=False)
         networks.append(network.cpu().eval())
         losses.append([asdict(epoch) for epoch in history])
-    joined = side_by_side(networks, _untrained(len(bands), members, seed))
+    joined = side_by_side(networks, _untrained(len(bands), features, members, seed))
     _calibrate(joined, held_out, seed + 98)
     facts = {
         "data": f"{len(train.seen)} canopies of xrs.spectra.draw_canopies (PROSPECT-D, 4SAIL), {copies} times",
@@ -179,7 +185,7 @@ def train_canopy(
         task="retrieval",
         images=(_seen_spec(bands),),
         outputs=ImageSpec((*VARIABLES, *(f"{name}_std" for name in VARIABLES))),
-        config={"members": members},
+        config={"features": features, "members": members},
         margin=0,
         training=facts,
         licence="Apache-2.0",
@@ -225,19 +231,26 @@ def _split(examples: Examples, part: slice) -> Examples:
     return Examples(examples.seen[part], examples.wanted[part])
 
 
-def _untrained(bands: int, members: int, seed: int) -> Canopy:
+def _untrained(bands: int, features: int, members: int, seed: int) -> Canopy:
     network = get_network("canopy").build(
-        (bands + len(ANGLES),), (1,), outputs=2 * len(VARIABLES), members=members, seed=seed
+        (bands + len(ANGLES),), (1,), outputs=2 * len(VARIABLES), features=features, members=members, seed=seed
     )
     assert isinstance(network, Canopy)
     return network
 
 
 def _patches(examples: Examples, copies: int, seed: int) -> Patches:
-    """Examples as images of a single pixel, several times with other noise, or once without."""
+    """Examples as the pixels of small images, several times with other noise, or once without."""
     many = [noisy(examples.seen, 1000 * seed + copy) for copy in range(copies)] or [examples.seen]
-    seen, wanted = np.concatenate(many), np.tile(examples.wanted, (len(many), 1))[:, :, None, None]
-    return Patches((seen[:, :, None, None],), wanted, np.ones(wanted.shape, bool), np.zeros((len(wanted), 3), np.int64))
+    seen, wanted = _images(np.concatenate(many)), _images(np.tile(examples.wanted, (len(many), 1)))
+    return Patches((seen,), wanted, np.ones(wanted.shape, bool), np.zeros((len(wanted), 3), np.int64))
+
+
+def _images(rows: Float32) -> Float32:
+    """Rows (example, band) as images (image, band, y, x); what is left over is left out."""
+    count = len(rows) // _SIDE**2
+    images = rows[: count * _SIDE**2].reshape(count, _SIDE, _SIDE, -1).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(images)
 
 
 def _likelihood(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -296,11 +309,12 @@ def main(args: Sequence[str] | None = None) -> None:
     """Train the weights and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder")
-    parser.add_argument("--canopies", type=int, default=40_000)
+    parser.add_argument("--canopies", type=int, default=100_000)
     parser.add_argument("--test", type=int, default=10_000)
-    parser.add_argument("--members", type=int, default=3)
-    parser.add_argument("--copies", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--features", type=int, default=64)
+    parser.add_argument("--members", type=int, default=2)
+    parser.add_argument("--copies", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     given = vars(parser.parse_args(args))
     folder, count, test = (given.pop(name) for name in ("output", "canopies", "test"))

@@ -72,7 +72,7 @@ class _Bind:
             model or self._shipped(observed),
             self.network,
             _TASK,
-            dates="simulated canopies",
+            dates="canopies like these",
             remedy="model=xrs.training.retrieval.train_canopy(...)",
         )
         variables = [name for name in one.card.result.bands if not name.endswith("_std")]

@@ -4,7 +4,8 @@ Eight bands and three angles are brought to -1 to 1, pass five neurons with a hy
 are brought back to the variable's unit. A pixel is known if each band lies in the definition domain, and the cell that
 the bands make of it on a grid of ten classes a band is one of the 11,039 that the training data fill.
 
-The coefficients (``data/snap.json``) are those of the ATBD, to twelve digits.
+The coefficients (``data/snap.json``) are those of the ATBD, to twelve digits. Since 2020 the toolbox has others, for
+each satellite (ATBD 2.0, auxiliary data 3.0): here for leaf area, ``coefficients="S2A"`` or ``"S2B"``.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ BANDS = ("B03", "B04", "B05", "B06", "B07", "B8A", "B11", "B12")
 
 _CLASSES = 10
 
+#: The coefficients that hold for all satellites.
+_FIRST = "2016"
+
 
 @cache
 def _tables() -> dict[str, Any]:
@@ -49,12 +53,18 @@ def _cells() -> NDArray[np.int64]:
     return np.cumsum(steps.astype(np.int64))
 
 
+def _set(coefficients: str) -> Mapping[str, Any]:
+    """One set of coefficients: ranges of the inputs, definition domain, and the variables."""
+    found: Mapping[str, Any] = _tables() if coefficients == _FIRST else _tables()["satellites"][coefficients]
+    return found
+
+
 @cache
-def _network(variable: str) -> tuple[Float64, ...]:
+def _network(variable: str, coefficients: str = _FIRST) -> tuple[Float64, ...]:
     """Input range (2, 11), hidden weights (5, 11) and biases, output weights with bias last, output range (2,)."""
-    facts = _tables()["variables"][variable]
+    facts = _set(coefficients)["variables"][variable]
     parts = (
-        _tables()["input_range"],
+        _set(coefficients)["input_range"],
         facts["hidden_weights"],
         facts["hidden_biases"],
         [*facts["output_weights"], facts["output_bias"]],
@@ -63,13 +73,13 @@ def _network(variable: str) -> tuple[Float64, ...]:
     return tuple(np.array(part, np.float64) for part in parts)
 
 
-def _apply(tile: Tile, _: State, *, variable: str, bands: Sequence[int], domain: str) -> Float32:
+def _apply(tile: Tile, _: State, *, variable: str, bands: Sequence[int], domain: str, coefficients: str) -> Float32:
     inputs = np.concatenate([reflectance(tile, bands), tile["angles"]])
     flat = inputs.reshape(len(inputs), -1)
-    values = _evaluate(flat, *_network(variable))
+    values = _evaluate(flat, *_network(variable, coefficients))
     if domain != "any":
-        values[~_known(flat[: len(BANDS)], domain)] = np.nan
-    highest = _tables()["variables"][variable]["valid_range"][1]
+        values[~_known(flat[: len(BANDS)], domain, coefficients)] = np.nan
+    highest = _set(coefficients)["variables"][variable]["valid_range"][1]
     return limited(values.reshape(1, *inputs.shape[1:]), variable_of(variable), highest)
 
 
@@ -93,11 +103,11 @@ def _evaluate(
     return out
 
 
-def _known(bands: Float32, domain: str) -> Bool:
+def _known(bands: Float32, domain: str, coefficients: str = _FIRST) -> Bool:
     """Whether pixels (8, pixel) lie in the definition domain."""
-    low, high = (np.array(limit)[:, None] for limit in _tables()["domain"])
+    low, high = (np.array(limit)[:, None] for limit in _set(coefficients)["domain"])
     inside = np.asarray(((bands >= low) & (bands <= high)).all(axis=0))
-    if domain == "box":
+    if domain == "box" or coefficients != _FIRST:
         return inside
     classes = np.clip(np.floor(_CLASSES * (bands - low) / (high - low)), 0, _CLASSES - 1).astype(np.int64)
     numbers = (classes * _CLASSES ** np.arange(len(bands) - 1, -1, -1)[:, None]).sum(axis=0)
@@ -107,9 +117,10 @@ def _known(bands: Float32, domain: str) -> Bool:
 
 
 def _bind(observed: Mapping[str, Observed], outputs: Sequence[str], **params: Any) -> Binding:
-    known = tuple(_tables()["variables"])
+    known = list(_set(params["coefficients"])["variables"])
     if outputs[0] not in known:
-        raise ParameterError(f"variable={outputs[0]!r} by snap", f"one of {list(known)}", "method='canopy'")
+        told = f"variable={outputs[0]!r} by snap with coefficients={params['coefficients']!r}"
+        raise ParameterError(told, f"one of {known}", f"coefficients={_FIRST!r}, or method='canopy'")
     return Binding({"variable": outputs[0], "bands": find_sentinel2(observed, BANDS), **params}, ("ms", "angles"))
 
 
@@ -128,6 +139,14 @@ METHOD = Method(
             "which pixels have a value: those in the cells of the definition domain, in its box, or any",
             "'grid', 'box' or 'any'",
             lambda value: value in ("grid", "box", "any"),
+        ),
+        Param(
+            "coefficients",
+            _FIRST,
+            "those of the ATBD 1.1 for all satellites; or those of auxiliary data 3.0 for one, which are here for LAI "
+            "alone and have no grid of cells",
+            "'2016', 'S2A' or 'S2B'",
+            lambda value: value in (_FIRST, "S2A", "S2B"),
         ),
     ),
     needs=("ms", "angles"),
