@@ -26,7 +26,17 @@ def test_catalogue_tells_of_every_network() -> None:
     )
     assert (table["summary"].str.len() > 0).all()
     assert (table["reference"].str.len() > 0).all()
-    tasks = {"sharpen", "pansharpen", "refine", "spectral", "spatiotemporal", "sts", "ssr_cloud", "ssr_classify"}
+    tasks = {
+        "sharpen",
+        "pansharpen",
+        "refine",
+        "spectral",
+        "spatiotemporal",
+        "sts",
+        "ssr_cloud",
+        "ssr_classify",
+        "retrieval",
+    }
     assert set(", ".join(table["tasks"]).split(", ")) == tasks
 
 
