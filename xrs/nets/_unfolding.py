@@ -34,7 +34,7 @@ _RGB = [2] * 6 + [1] * 10 + [0] * 15
 _HIDDEN = 128
 
 #: Pixels a start is computed from at most, evenly spread over the examples.
-_MOST = 2**16
+_MOST = 2**15
 
 #: Penalty on what a stage first makes of its features, over their mean power. Chosen on the western half of a scene.
 _RIDGE = 1e-2
