@@ -12,15 +12,21 @@ from xrs.nets.registry import networks
 
 #: Configurations that are quick, by network.
 SMALL: dict[str, dict[str, Any]] = {
+    "awan": {"features": 32, "blocks": 2},
     "dsen2": {"features": 8, "blocks": 2},
+    "dster": {"features": 8, "blocks": 2, "heads": 2},
     "dual_sr": {"features": 8, "blocks": 1},
     "edcstfn": {"features": (4, 8)},
     "vdsen2": {"features": 8, "blocks": 3},
     "fusionnet": {"features": 8, "blocks": 2},
+    "hscnn_plus": {"features": 8, "blocks": 3},
+    "hsrnet": {"stages": 2},
     "light": {"features": 8, "blocks": 2},
+    "mst_plus_plus": {"features": 6, "stages": 2},
     "nfgr": {"stages": 2, "blocks": 2, "features": 8},
     "pannet": {"features": 8, "blocks": 2},
     "pnn": {"features": (8, 4)},
+    "ponet": {"stages": 2},
     "rercnn": {"scale_features": 4, "features": 8, "blocks": 1},
     "restfnet": {"features": 4},
     "ssrpnet": {"features": 4},

@@ -18,7 +18,9 @@ from xrs.nets.registry import networks
 
 #: Networks that tell the most at the least time; the others take minutes together.
 QUICK = ("dsen2", "dual_sr", "light", "nfgr", "pnn")
-ALL = [(name, layout) for name, layout in cases() if "refine" not in networks()[name].tasks]
+ALL = [
+    (name, layout) for name, layout in cases() if "refine" not in networks()[name].tasks and not networks()[name].window
+]
 ALL.append(("ssri", ((1, 4), (1, 1))))
 #: The layout of most images that each network takes.
 ONE_EACH = dict(sorted(ALL, key=lambda case: len(case[1][0])))

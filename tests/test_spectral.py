@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from networks import SMALL
 from support import cube, nothing_computed, rechunked
 
 import xrs
@@ -33,7 +34,6 @@ S2 = ["B02", "B03", "B04", "B05", "B08", "B8A", "B11", "B12"]
 NM = np.arange(420.0, 2400.0, 60.0)
 CLASSICAL = sorted(methods_of("spectral", models=False))
 NETWORKS = sorted(name for name, network in networks().items() if "spectral" in network.tasks and network.images == 1)
-SMALL: dict[str, dict[str, Any]] = {}
 
 #: Odd edges, one-pixel slivers, whole rows.
 CHUNKS = [((20, 28), (40,)), ((7, 40, 1), (1, 39))]

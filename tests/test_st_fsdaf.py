@@ -11,8 +11,8 @@ from support import cube, nothing_computed, rechunked
 
 import xrs
 from xrs.errors import ParameterError
-from xrs.methods.base import Tile
 from xrs.methods._kriging import krige
+from xrs.methods.base import Tile
 from xrs.methods.spatiotemporal._classes import classify, k_means, merge_samples, sample_pixels
 from xrs.methods.spatiotemporal._spline import REACH, inverse_distance_weights, spline_weights
 from xrs.methods.spatiotemporal._unmix import class_changes, merge_purest, purest
