@@ -262,7 +262,7 @@ NETWORK = Network(
     ),
     config={"groups": None, "data_term": "f0", "stages": 9, "subspace": 0},
     images=1,
-    window=128,
+    window=192,
     margin=16,
     differs="The data term is f0 by default; data_term='fk' is that of the released weights. A network that is trained "
     "here starts as regressions. With subspace= (not published) the stages work on a few coefficients, without "

@@ -163,7 +163,7 @@ NETWORK = Network(
     ),
     config={"grouping": False, "groups": None, "stages": 8, "subspace": 0},
     window=128,
-    margin=16,
+    margin=8,
     differs="After the factsheet of PoNet+. Filled by us: the proximal block and the rectifiers are those of HSRnet; "
     "the fusion of depths is a convolution of one pixel; attention is the mean over pixels, along it runs a "
     "convolution from all bands to one, of ECA-Net's size, and the softmax is multiplied by half the number of bands; "
