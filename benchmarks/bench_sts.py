@@ -31,7 +31,7 @@ KERNELS = ((1,), (1, 3), (1, 3, 5))
 TEMPORAL, SPECTRAL = ("estarfm", "stf3dcnn"), ("cnmf", "srecnn", "mtf_glp_hs")
 #: Of networks in a row that are trained on the case.
 TRAINING: Mapping[str, Mapping[str, Any]] = {
-    "stf3dcnn": {"temporal": {"features": 16, "epochs": 4, "patches": 40, "train_batch": 4, "progress": False}}
+    "stf3dcnn": {"temporal": {"features": 16, "epochs": 4, "patches": 140, "progress": False}}
 }
 _COLUMNS = ("CC", "SAM", "PSNR", "SSIM", "time")
 
