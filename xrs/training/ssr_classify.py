@@ -26,6 +26,7 @@ from xrs.operators._fusion import check_floats
 from xrs.operators.ssr_cloud import check_wavelengths, on_one_grid
 from xrs.training.ssr_cloud import begin, read_parts, spec_of
 from xrs.training.ssr_cloud_fit import Steps, descend
+from xrs.training.sts_examples import linear
 
 __all__ = ["train_ssr_classify"]
 
@@ -123,11 +124,14 @@ def train_ssr_classify(
     config = dict(config) | {"classes": len(values)}
     module = get_network("ssr_classify").build((ms.sizes["band"], hs.sizes["band"]), (1, 1), seed=seed, **config)
     assert isinstance(module, SsrClassify)
-    begin(module, _pixels(areas, lambda a: a.seen)[0], *_pixels(areas, lambda a: a.known & a.seen))
+    given, wanted = _pixels(areas, lambda a: a.known)
+    begin(module, _pixels(areas, lambda a: a.seen)[0], given, wanted)
     side = min(patch_size, *(n for area in areas for n in area.label.shape[1:]))
-    learner = _Learner(module, chosen)
+    learner = _Learner(module, chosen, _left(given, wanted))
     rng = np.random.default_rng([seed, 9])
-    curve = descend(learner, lambda device: learner(*_batch(areas, side, train_batch, chosen, rng, device)), how)
+    curve = descend(
+        learner, lambda device: learner(*_batch(areas, side, train_batch, chosen, rng, device)), how, learner.weighing
+    )
     card = Card(
         network="ssr_classify",
         task="ssr_classify",
@@ -184,18 +188,22 @@ class _Area:
 
 
 class _Learner(nn.Module):
-    """The network with the weights of its tasks; gives their joint loss."""
+    """The network with the weights of its tasks; gives their joint loss.
 
-    def __init__(self, network: SsrClassify, tasks: Sequence[str]) -> None:
+    The loss of the spectra is told in units of what their linear regression leaves: about 1 at first, as that of the
+    classes is.
+    """
+
+    def __init__(self, network: SsrClassify, tasks: Sequence[str], unit: float) -> None:
         super().__init__()
-        self.network, self.tasks = network, tuple(tasks)
+        self.network, self.tasks, self.unit = network, tuple(tasks), unit
         self.weighing = TaskWeights(len(tasks))
 
     def forward(self, ms: Tensor, hs: Tensor, known: Tensor, label: Tensor) -> Tensor:
         """Of images (N, band, y, x), where spectra are known (N, 1, y, x), and labels (N, y, x)."""
         found = self.network(ms)
         square = ((found.spectra - hs).square() * known).sum() / (known.sum() * hs.shape[1]).clamp(min=1)
-        spectra = square + _ANGLE * sam(found.spectra, hs, known.expand_as(hs))
+        spectra = (square + _ANGLE * sam(found.spectra, hs, (known > 0).expand_as(hs))) / self.unit
         entropy = nn.functional.cross_entropy(found.scores, label, ignore_index=_NONE, reduction="sum")
         classes = entropy / (label != _NONE).sum().clamp(min=1)
         losses = dict(zip(TASKS, (spectra, classes), strict=True))
@@ -272,6 +280,12 @@ def _pixels(areas: Sequence[_Area], where: Callable[[_Area], Bool]) -> tuple[Flo
     both = ([np.moveaxis(getattr(a, n), 1, 0)[:, where(a)] for a in areas] for n in ("ms", "hs"))
     given, wanted = (np.concatenate(part, axis=1).astype(np.float64) for part in both)
     return given, wanted
+
+
+def _left(given: Float64, wanted: Float64) -> float:
+    """The mean square of what the linear regression of spectra (band, pixel) on bands leaves."""
+    slopes, offset = linear(given, wanted)
+    return max(float(np.square(slopes @ given + offset[:, None] - wanted).mean()), 1e-9)
 
 
 def _batch(

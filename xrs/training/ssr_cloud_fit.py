@@ -22,6 +22,8 @@ __all__ = ["Hidden", "Place", "Steps", "descend", "fit_cloud", "nearest_dates", 
 _DECAY = 1e-2
 #: Of the spectral angle beside squared errors, in units of the mean spectrum.
 _ANGLE = 0.1
+#: Of the tasks' weights, the highest.
+_RATE_OF_WEIGHTS = 0.02
 #: Steps between two entries of the loss curve.
 _TOLD = 50
 #: Least share of a patch that must be clear for it to be a target, and of that what must be hidden.
@@ -112,16 +114,25 @@ def fit_cloud(
     return descend(network, losses, how)
 
 
-def descend(network: nn.Module, loss: Callable[[torch.device], Tensor], how: Steps) -> list[float]:
-    """Steps of AdamW with one cycle of the learning rate; the loss of each in the curve's means."""
+def descend(
+    network: nn.Module, loss: Callable[[torch.device], Tensor], how: Steps, weighing: nn.Module | None = None
+) -> list[float]:
+    """Steps of AdamW with one cycle of the learning rate; returns means of the loss.
+
+    ``weighing`` is the part of the network that holds the tasks' weights, which must settle while it learns.
+    """
     device = make_runner(how.device, "float32").device
     network.to(device).train()
-    decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": _DECAY}, {"params": others, "weight_decay": 0.0}], lr=how.lr
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, how.lr, total_steps=how.steps + 1, pct_start=0.1)
+    apart = list(weighing.parameters()) if weighing is not None else []
+    trained = [p for p in network.parameters() if p.requires_grad and all(p is not other for other in apart)]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": _DECAY},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": apart, "weight_decay": 0.0},
+    ]
+    rates = [how.lr, how.lr, _RATE_OF_WEIGHTS]
+    optimizer = torch.optim.AdamW(groups, lr=how.lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=how.steps + 1, pct_start=0.1)
     curve: list[float] = []
     since: list[float] = []
     for step in range(how.steps):
