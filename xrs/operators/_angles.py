@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -44,10 +43,8 @@ def cosines(
         "sun_zenith": _first(sun_zenith, _told(cube, "sun_zenith"), _from_elevation(cube)),
         "relative_azimuth": _first(relative_azimuth, _told(cube, "relative_azimuth"), _from_azimuths(cube), _ACROSS),
     }
-    layers = [_layer(name, angle, full) for name, angle in angles.items()]
-    lazy = is_lazy(full) or any(isinstance(layer, da.Array) for layer in layers)
-    data = da.concatenate(layers, axis=1) if lazy else np.concatenate(layers, axis=1)
-    return xr.DataArray(data, dims=full.dims)
+    lazy = is_lazy(full) or any(isinstance(angle, xr.DataArray) and is_lazy(angle) for angle in angles.values())
+    return xr.concat([_layer(name, angle, full, lazy) for name, angle in angles.items()], dim="band")
 
 
 def _first(*found: Any) -> Any:
@@ -74,8 +71,8 @@ def _from_azimuths(cube: xr.DataArray) -> Any:
     return None if sun is None or view is None else sun - view
 
 
-def _layer(name: str, angle: Any, full: xr.DataArray) -> Any:
-    """The cosine of an angle as an array (time, 1, y, x)."""
+def _layer(name: str, angle: Any, full: xr.DataArray, lazy: bool) -> xr.DataArray:
+    """The cosine of an angle (time, 1, y, x), without coordinates."""
     if angle is None:
         raise ParameterError(
             f"nothing tells {name}",
@@ -84,15 +81,13 @@ def _layer(name: str, angle: Any, full: xr.DataArray) -> Any:
         )
     values = angle if isinstance(angle, xr.DataArray) else xr.DataArray(np.float64(angle))
     _check(name, values, full)
-    bare = values.reset_coords(drop=True).astype(np.float64)
-    cosine = bare.copy(data=np.cos(np.deg2rad(bare.data)).astype(np.float32))
-    small = cosine.expand_dims([dim for dim in full.dims if dim not in cosine.dims]).transpose(*full.dims).data
-    shape = (full.sizes["time"], 1, full.sizes["y"], full.sizes["x"])
-    if is_lazy(full):
-        chunks = (full.chunks[0], (1,), *full.chunks[2:])  # type: ignore[index]
-        own = tuple(chunk if size > 1 else (1,) for size, chunk in zip(small.shape, chunks, strict=True))
-        return da.broadcast_to(da.asarray(small).rechunk(own), shape, chunks=chunks)
-    return da.broadcast_to(small, shape) if isinstance(small, da.Array) else np.broadcast_to(small, shape)
+    degrees = values.variable.astype(np.float64)
+    # Chunked before it is spread over the grid, a number stays one number in memory.
+    degrees = degrees.chunk() if lazy else degrees
+    cosine = degrees.copy(data=np.cos(np.deg2rad(degrees.data)).astype(np.float32))
+    wide = cosine.set_dims({**full.sizes, "band": 1}).transpose(*full.dims)
+    wide = wide.chunk({dim: full.chunksizes[dim] for dim in ("time", "y", "x")}) if is_lazy(full) else wide
+    return xr.DataArray(wide)
 
 
 def _check(name: str, values: xr.DataArray, full: xr.DataArray) -> None:
