@@ -81,13 +81,13 @@ def _layer(name: str, angle: Any, full: xr.DataArray, lazy: bool) -> xr.DataArra
         )
     values = angle if isinstance(angle, xr.DataArray) else xr.DataArray(np.float64(angle))
     _check(name, values, full)
-    degrees = values.variable.astype(np.float64)
+    degrees = values.drop_vars(list(values.coords)).astype(np.float64)
     # Chunked before it is spread over the grid, a number stays one number in memory.
     degrees = degrees.chunk() if lazy else degrees
     cosine = degrees.copy(data=np.cos(np.deg2rad(degrees.data)).astype(np.float32))
-    wide = cosine.set_dims({**full.sizes, "band": 1}).transpose(*full.dims)
-    wide = wide.chunk({dim: full.chunksizes[dim] for dim in ("time", "y", "x")}) if is_lazy(full) else wide
-    return xr.DataArray(wide)
+    sizes = {dim: 1 if dim == "band" else size for dim, size in full.sizes.items() if dim not in cosine.dims}
+    wide = cosine.expand_dims(sizes).transpose(*full.dims)
+    return wide.chunk({dim: full.chunksizes[dim] for dim in ("time", "y", "x")}) if is_lazy(full) else wide
 
 
 def _check(name: str, values: xr.DataArray, full: xr.DataArray) -> None:
