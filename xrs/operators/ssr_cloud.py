@@ -288,10 +288,11 @@ class _Look:
     def _of_date(self, network: Any, series: Float32, clear: Float32, days: Float64, target: float) -> Float32:
         from xrs.nets.ssr_cloud import reconstruct
 
-        own = np.abs(days - target) < _SAME
-        image = series[own][0] if own.any() else np.zeros_like(series[0])
-        visible = clear[own][0] if own.any() else np.zeros_like(clear[0])
-        spectra, error = reconstruct(network, image, visible, target, series[~own], clear[~own], days[~own])
+        away = np.abs(days - target)
+        # Of several images of one day only the nearest in time is the target's own.
+        rest = np.arange(days.size) != away.argmin() if away.min() < _SAME else np.ones(days.size, bool)
+        image, visible = (part[~rest].sum(axis=0) for part in (series, clear))
+        spectra, error = reconstruct(network, image, visible, target, series[rest], clear[rest], days[rest])
         found = np.concatenate([spectra, _SPREAD * error]) if self.spread else spectra
         margin = network.margin
         nowhere = (clear.max(axis=0) <= 0)[margin:-margin, margin:-margin]

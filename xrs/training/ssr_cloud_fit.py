@@ -88,11 +88,10 @@ class Hidden:
     known: Tensor
 
 
-def nearest_dates(days: Float64, target: float, most: int, same: float = 0.5) -> list[int]:
-    """The dates a target is made of: the nearest, in the order of time, but for its own."""
-    away = np.abs(days - target)
-    order = [int(k) for k in np.argsort(away, kind="stable") if away[k] >= same]
-    return sorted(order[:most])
+def nearest_dates(days: Float64, target: int, most: int) -> list[int]:
+    """The dates that one of them is made of: the nearest others, in the order of time."""
+    order = np.argsort(np.abs(days - days[target]), kind="stable")
+    return sorted([int(k) for k in order if k != target][:most])
 
 
 def fit_cloud(
@@ -205,7 +204,7 @@ def _example(
         there = place.clear[target][window]
         if there.mean() >= _LEAST:
             break
-    others = nearest_dates(days, days[target], reach)
+    others = nearest_dates(days, target, reach)
     visible = there * _left_open(places, there, rng)
     flips = tuple(axis for axis in (-2, -1) if rng.random() < 0.5)
 
