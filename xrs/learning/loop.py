@@ -149,6 +149,14 @@ class _Run:
     opponent: Opponent | None
     history: list[Epoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
+    least: float = math.inf
+
+    def keep(self, held_out: float) -> None:
+        """Remember the present weights if this loss of theirs is the least so far."""
+        if held_out < self.least:
+            self.least = held_out
+            state = self.learner.module.state_dict()
+            self.best = {name: value.detach().cpu().clone() for name, value in state.items()}
 
     @property
     def losses(self) -> list[float]:
@@ -175,6 +183,8 @@ def fit(
     identity: str = "",
 ) -> list[Epoch]:
     """Train a network in place; it ends with the weights of its best epoch on held-out patches.
+
+    If the network has a start that is computed, and no epoch is better, it ends with that.
 
     Every epoch's order of patches, flips and dropout depend on the seed and the epoch's number alone, so a run
     that goes on from a checkpoint does what an uninterrupted one does.
@@ -218,9 +228,11 @@ def fit(
     """
     runner = make_runner(settings.device, settings.dtype)
     identity = f"{identity} {sorted(settings.what_matters().items())}"
-    if begin:
-        _begin(network, terms[0].train)
+    begun = begin and _begin(network, terms[0].train)
     run = _Run(*_learners(network, discriminator, adversarial_weight, runner, settings))
+    if begun:
+        # A start that can be computed may be better than what training makes of it.
+        run.keep(_held_out_loss(network, runner, terms, loss, settings.batch_size))
     if checkpoint is not None and resume and checkpoint.exists():
         _restore(checkpoint, run, identity)
     saved = time.monotonic()
@@ -237,10 +249,13 @@ def fit(
     return run.history
 
 
-def _begin(network: Any, patches: Patches) -> None:
-    if hasattr(network, "begin"):
-        images = [torch.from_numpy(image) for image in patches.inputs]
-        network.begin(images, torch.from_numpy(patches.target), torch.from_numpy(patches.mask))
+def _begin(network: Any, patches: Patches) -> bool:
+    """Whether the network has a start that was computed."""
+    if not hasattr(network, "begin"):
+        return False
+    images = [torch.from_numpy(image) for image in patches.inputs]
+    network.begin(images, torch.from_numpy(patches.target), torch.from_numpy(patches.mask))
+    return True
 
 
 def _learners(
@@ -268,8 +283,7 @@ def _advance(run: _Run, runner: Any, terms: Sequence[Term], loss: Loss, settings
         raise ParameterError(
             f"the loss became {train} in epoch {epoch} (held out: {held_out})", "a finite loss", f"lr={lr / 10:.1g}"
         )
-    if held_out < min(run.losses, default=math.inf):
-        run.best = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+    run.keep(held_out)
     run.history.append(Epoch(train, held_out, lr))
 
 
@@ -378,3 +392,4 @@ def _restore(path: Path, run: _Run, identity: str) -> None:
         learner.restore(tensors, record["optimizers"][part], part)
     run.history = [Epoch(**epoch) for epoch in record["history"]]
     run.best = {key.removeprefix("best/"): value for key, value in tensors.items() if key.startswith("best/")}
+    run.least = min([run.least, *run.losses])
