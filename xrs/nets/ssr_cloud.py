@@ -57,6 +57,8 @@ class Evidence:
     others, others_clear : Tensor (N, date, m, y, x), (N, date, y, x)
         Of the other dates.
     days : Tensor (N, date)
+    taught : Tensor (N,)
+        1 where the network knows the target's day of the year from training, 0 where it has to do without.
     """
 
     image: Tensor
@@ -65,6 +67,7 @@ class Evidence:
     others: Tensor
     others_clear: Tensor
     days: Tensor
+    taught: Tensor
 
 
 @dataclass(frozen=True)
@@ -165,11 +168,11 @@ class SsrCloud(nn.Module):
         clear = e.clear[:, None]
         image = self._scaled(e.image, clear)
         others = self._scaled(e.others.flatten(0, 1), e.others_clear.flatten(0, 1)[:, None])
-        own = self.encoded(image, clear, e.day)
-        known = self.encoded(others, e.others_clear.flatten(0, 1)[:, None], e.days.flatten())
+        code = time_code(e.day) * e.taught[:, None]
+        own = self.encoded(image, clear, code)
+        known = self.encoded(others, e.others_clear.flatten(0, 1)[:, None], time_code(e.days.flatten()))
         apart = e.days - e.day[:, None]
         weights = self._weights(own, known, apart, e.others_clear)
-        code = time_code(e.day)
         between = _as_bands(_between(apart.flatten()), known)
         of_target = _as_bands(code.repeat_interleave(dates, dim=0), known)
         value = torch.relu(self.value(torch.cat([known, between, of_target], dim=1)))
@@ -185,9 +188,9 @@ class SsrCloud(nn.Module):
         made = clear * image + (1 - clear) * (guess + self.to_ms(x))
         return self._spectra(made, x)
 
-    def encoded(self, image: Tensor, clear: Tensor, days: Tensor) -> Tensor:
+    def encoded(self, image: Tensor, clear: Tensor, code: Tensor) -> Tensor:
         """Features (N, f, y, x) of images on their own, in units of their spread and zero where not clear."""
-        x = torch.relu(self.begin(torch.cat([image, clear, _as_bands(time_code(days), image)], dim=1)))
+        x = torch.relu(self.begin(torch.cat([image, clear, _as_bands(code, image)], dim=1)))
         for block in self.body:
             x = x + block(x)
         return torch.relu(x)
@@ -222,7 +225,15 @@ class SsrCloud(nn.Module):
 
 
 def reconstruct(
-    network: SsrCloud, image: Float32, clear: Float32, day: float, others: Float32, known: Float32, days: Float64
+    network: SsrCloud,
+    image: Float32,
+    clear: Float32,
+    day: float,
+    others: Float32,
+    known: Float32,
+    days: Float64,
+    *,
+    taught: bool = True,
 ) -> tuple[Float32, Float32]:
     """Spectra (h, y, x) of one date and the b of their error, without the margin that all images have.
 
@@ -236,18 +247,20 @@ def reconstruct(
     others, known : ndarray (date, m, y, x), (date, y, x)
         Of the other dates, and how clear they are.
     days : ndarray (date,)
+    taught : bool
+        Whether it learned what the date looks like.
     """
     margin, device = network.margin, network.centre.device
     height, width = (n - 2 * margin for n in clear.shape)
     rows = max(_AT_ONCE // ((len(days) + 1) * network.features * (width + 2 * margin)), 1)
     bands = network.regression.out_channels
     out = np.empty((2, bands, height, width), np.float32)
-    when = [torch.tensor([day]), torch.as_tensor(days)[None]]
+    when = torch.tensor([day]).float(), torch.as_tensor(days).float()[None], torch.tensor([float(taught)])
     inner = slice(margin, margin + width)
     for first in range(0, height, rows):
         part = slice(first, min(first + rows, height) + 2 * margin)
         images = [torch.from_numpy(np.ascontiguousarray(i[..., part, :]))[None] for i in (image, clear, others, known)]
-        given = (*images[:2], when[0].float(), *images[2:], when[1].float())
+        given = (*images[:2], when[0], *images[2:], *when[1:])
         with torch.inference_mode():
             found = network(Evidence(*(tensor.to(device) for tensor in given)))
         for place, result in zip(out, (found.hs, found.log_error.exp()), strict=True):

@@ -130,7 +130,8 @@ def ssr_cloud(
     series = with_all_dims(cube).isel(band=list(bands_of(one.card, cube))).fillna(0.0)
     reach = int(one.card.training["reach"])
     runs = runs_of([(dates_of(days, day, reach),) for day in wanted])
-    look = _Look(device, uncertainty)
+    taught = tuple(float(day) for day in days_since(one.card.training["taught"], start))
+    look = _Look(device, uncertainty, taught)
     data = joined_dates(
         [
             _predicted(look, one, series[list(dates)], open_sky[list(dates)], days[list(dates)], wanted[run])
@@ -273,6 +274,7 @@ class _Look:
 
     device: str
     spread: bool
+    taught: tuple[float, ...]
 
     def __call__(self, tile: Tile, _: Mapping[str, Any], *, model: Model) -> Float32:
         """Each target of a tile."""
@@ -292,7 +294,10 @@ class _Look:
         # Of several images of one day only the nearest in time is the target's own.
         rest = np.arange(days.size) != away.argmin() if away.min() < _SAME else np.ones(days.size, bool)
         image, visible = (part[~rest].sum(axis=0) for part in (series, clear))
-        spectra, error = reconstruct(network, image, visible, target, series[rest], clear[rest], days[rest])
+        spectra, error = reconstruct(
+            network, image, visible, target, series[rest], clear[rest], days[rest],
+            taught=any(day == np.floor(target) for day in self.taught),
+        )  # fmt: skip
         found = np.concatenate([spectra, _SPREAD * error]) if self.spread else spectra
         margin = network.margin
         nowhere = (clear.max(axis=0) <= 0)[margin:-margin, margin:-margin]

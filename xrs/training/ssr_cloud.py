@@ -31,6 +31,8 @@ Cube = xr.DataArray | xr.Dataset
 
 #: Of the bands' variance, so much is added to it where spectra are regressed on them: their noise.
 _NOISE = 1e-5
+#: A date of which more than this share is clear tells what it looks like.
+_TAUGHT = 0.01
 #: Pixels that spectra are regressed on, at most.
 _SAMPLE = 50_000
 
@@ -151,6 +153,9 @@ def train_ssr_cloud(
         training={
             "dates": [str(t)[:10] for t in ms["time"].values],
             "hs_dates": [str(t)[:10] for t in ms["time"].values[sorted(dates)]],
+            "taught": [
+                str(t)[:10] for t, share in zip(ms["time"].values, _shares(places), strict=True) if share > _TAUGHT
+            ],
             "clear": float(np.mean([p.clear.mean() for p in places])),
             "reach": reach,
             "loss_curve": curve,
@@ -249,6 +254,12 @@ def _place(ms: Float32, clear: Float32, hs: Float32, dates: Mapping[int, int]) -
     there = np.isfinite(ms).all(axis=1)
     clear = np.where(there, clear, 0.0).astype(np.float32)
     return Place(np.where(clear[:, None] > 0, ms, 0.0).astype(np.float32), clear, spectra, known)
+
+
+def _shares(places: Sequence[Place]) -> Float64:
+    """Of each date, how much is clear."""
+    found: Float64 = np.mean([place.clear.mean(axis=(1, 2)) for place in places], axis=0, dtype=np.float64)
+    return found
 
 
 def _scale(places: Sequence[Place]) -> float:

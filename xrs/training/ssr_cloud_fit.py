@@ -28,6 +28,8 @@ _RATE_OF_WEIGHTS = 0.02
 _TOLD = 50
 #: Least share of a patch that must be clear for it to be a target, and of that what must be hidden.
 _LEAST = 0.1
+#: Share of patches whose day of the year the network is not told: so it will be on dates it could not learn.
+_UNTAUGHT = 0.3
 #: Tries to find such a patch.
 _TRIES = 50
 
@@ -187,7 +189,7 @@ def _batch(
     drawn = [_example(places, days, how.side, reach, rng) for _ in range(how.batch)]
     images = {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
     t = {name: torch.from_numpy(np.ascontiguousarray(image)).to(device) for name, image in images.items()}
-    evidence = Evidence(t["ms"], t["clear"], t["day"], t["others"], t["others_clear"], t["days"])
+    evidence = Evidence(t["ms"], t["clear"], t["day"], t["others"], t["others_clear"], t["days"], t["taught"])
     # What is hidden must not be seen by way of the image either.
     evidence = replace(evidence, image=evidence.image * (evidence.clear[:, None] > 0))
     return Hidden(evidence, t["ms"], t["there"][:, None], t["hs"], t["known"][:, None])
@@ -221,6 +223,7 @@ def _example(
         "others_clear": turned(place.clear[others][:, *window]),
         "day": np.asarray(days[target], np.float32),
         "days": days[others].astype(np.float32),
+        "taught": np.asarray(rng.random() >= _UNTAUGHT, np.float32),
     }
 
 
