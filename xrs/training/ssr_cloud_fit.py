@@ -29,7 +29,7 @@ _TOLD = 50
 #: Least share of a patch that must be clear for it to be a target, and of that what must be hidden.
 _LEAST = 0.1
 #: Share of patches whose day of the year the network is not told: so it will be on dates it could not learn.
-_UNTAUGHT = 0.3
+_UNTAUGHT = 0.1
 #: Tries to find such a patch.
 _TRIES = 50
 
