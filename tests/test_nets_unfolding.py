@@ -229,7 +229,8 @@ class TestEvery:
         lines, seen = _regression(given, target, mask)
         with torch.no_grad():
             first, result = network.head(given).numpy(), network(*images).numpy()
-        np.testing.assert_allclose(first, lines, atol=2e-4)
+        if not curved:
+            np.testing.assert_allclose(first, lines, atol=2e-4)
         left = np.square(result - target.numpy())[seen].mean()
         if curved:
             assert left < 0.5 * np.square(lines - target.numpy())[seen].mean()

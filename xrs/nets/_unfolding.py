@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from xrs.errors import ParameterError
-from xrs.nets._blocks import regression, stacked
+from xrs.nets._blocks import stacked
+from xrs.nets._ridge import neighbourhood_regression, ridge
 
 __all__ = ["Proximal", "Subspace", "Unfolding", "activation", "bordered", "pass_through", "usual_groups"]
 
@@ -36,8 +37,8 @@ _HIDDEN = 128
 #: Pixels a start is computed from at most, evenly spread over the examples.
 _MOST = 2**15
 
-#: Penalty on what a stage first makes of its features, over their mean power. Chosen on the western half of a scene.
-_RIDGE = 1e-2
+#: Patches whose first maps are made at once.
+_PATCHES = 64
 
 #: Least spread of a coefficient, over that of the first.
 _LEAST = 1e-6
@@ -102,11 +103,11 @@ class Grouped(nn.Module):
 
     @torch.no_grad()
     def begin(self, slopes: Tensor, offsets: Tensor) -> None:
-        """Put out a linear function of the bands, where that is not below zero."""
+        """Put out a linear function of 3 x 3 pixels (map, band, 3, 3), where that is not below zero."""
         for members, wide, narrow in zip(self._members, self.wide, self.narrow, strict=True):
             weight = wide.get_parameter("weight")
             weight.zero_()
-            weight[:, ::2, 1, 1] = slopes[members]
+            weight[:, ::2] = slopes[members].to(weight)
             wide.get_parameter("bias").copy_(offsets[members])
             pass_through(cast("nn.Conv2d", narrow))
 
@@ -131,9 +132,8 @@ class Ungrouped(nn.Module):
 
     @torch.no_grad()
     def begin(self, slopes: Tensor, offsets: Tensor) -> None:
-        """Put out a linear function of the bands, where that is not below zero."""
-        self.wide.weight.zero_()
-        self.wide.weight[:, :, 1, 1] = slopes
+        """Put out a linear function of 3 x 3 pixels (map, band, 3, 3), where that is not below zero."""
+        self.wide.weight.copy_(slopes)
         self.wide.get_parameter("bias").copy_(offsets)
 
 
@@ -163,7 +163,7 @@ class Proximal(nn.Module):
         return result
 
     @torch.no_grad()
-    def begin(self, x: Tensor, goal: Tensor) -> None:
+    def begin(self, x: Tensor, goal: Tensor, spent: float) -> float:
         """Put out the input and what leads nearest to a goal: ridge regression of it on the 128 features as they are.
 
         Neighbours do not count yet, so it is enough to know single pixels.
@@ -171,27 +171,26 @@ class Proximal(nn.Module):
         Parameters
         ----------
         x, goal : Tensor (1, map, pixel, 1)
+        spent : float
+            Numbers that earlier regressions of the same goal have used up.
+
+        Returns
+        -------
+        float
+            The same after this one.
         """
         # As large as if there were no neighbours.
         own, bias = self.first.weight[:, :, 1, 1] * 3, self.first.get_parameter("bias")
         self.first.weight.zero_()
         self.first.weight[:, :, 1, 1] = own
         bias.mul_(3).sub_(own @ x.mean(dim=(0, 2, 3)))
-        features, wanted = (image[0, :, :, 0].T.double() for image in (self.hidden(self.first(x)), goal - x))
-        slopes, offsets = _ridge(features, wanted)
+        features, wanted = (image[0, :, :, 0].T for image in (self.hidden(self.first(x)), goal - x))
+        fit = ridge(features, wanted, spent=spent)
         self.second.weight.zero_()
-        self.second.weight[:, :, 1, 1] = slopes
-        self.second.get_parameter("bias").copy_(offsets)
+        self.second.weight[:, :, 1, 1] = fit.slopes
+        self.second.get_parameter("bias").copy_(fit.offsets)
         pass_through(self.last)
-
-
-def _ridge(given: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Slopes (wanted, given) and offsets of rows; large slopes cost a share of the mean power of what is given."""
-    centre, mean = given.mean(dim=0), wanted.mean(dim=0)
-    gram = (given - centre).T @ (given - centre)
-    gram += _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
-    slopes = torch.linalg.lstsq(gram, (given - centre).T @ (wanted - mean)).solution.T
-    return slopes, mean - slopes @ centre
+        return spent + fit.spent
 
 
 class Subspace(nn.Module):
@@ -288,8 +287,11 @@ class Unfolding(nn.Module, ABC):
         """What the stages make of the first maps, or of their coefficients."""
 
     @abstractmethod
-    def begin_stages(self, first: Tensor, wanted: Tensor) -> None:
-        """Start with stages each of which leads nearer to what is wanted, both (1, map, pixel, 1)."""
+    def begin_stages(self, first: Tensor, wanted: Tensor, spent: float) -> None:
+        """Start with stages each of which leads nearer to what is wanted, both (1, map, pixel, 1).
+
+        ``spent`` tells how many numbers of what is wanted the first maps have used up.
+        """
 
     def forward(self, *images: Tensor) -> Tensor:
         """The other bands (N, band, y, x) on the grid of the first image."""
@@ -303,10 +305,11 @@ class Unfolding(nn.Module, ABC):
     def begin(self, images: Sequence[Tensor], target: Tensor, mask: Tensor) -> None:
         """Start with the linear regression, and with stages each of which is a regression of what is left.
 
-        The first maps are the linear regression of the target on the images. The stages follow one by one: the features
-        of their proximal blocks are random functions of what the stage gets, and ridge regression tells what to make of
-        them. So a network is past any regression that is linear in the bands before its first step. In a subspace the
-        first maps stay as they are: an optimiser's steps are larger than what is left there in bands the input sees.
+        The first maps are the linear regression of the target on 3 x 3 pixels of the images. The stages follow one by
+        one: the features of their proximal blocks are random functions of what the stage gets, and ridge regression
+        tells what to make of them. Generalised cross-validation sets the penalties, so that neighbours and stages count
+        for as much as the examples bear out, and for nothing where they do not. In a subspace the first maps stay as
+        they are: an optimiser's steps are larger than what is left there in bands the input sees.
 
         Parameters
         ----------
@@ -319,17 +322,24 @@ class Unfolding(nn.Module, ABC):
         seen = mask.all(dim=1)
         if not seen.any():
             return
-        given, wanted = (image.movedim(1, -1)[seen] for image in (stacked(images, self._ratios), target))
-        step = -(-len(given) // _MOST)
-        given, wanted = given[::step], wanted[::step]
-        pixels, goal = (image.T[None, :, :, None] for image in (given, wanted))
-        slopes, offsets = regression(pixels, goal)
-        self.head.begin(slopes[:, :, 0, 0], offsets)
-        maps = self.head(pixels)
+        image = stacked(images, self._ratios)
+        fit = neighbourhood_regression(image, target, seen, _MOST)
+        self.head.begin(fit.slopes, fit.offsets)
+        maps, goal = (_pixels(part, seen) for part in (self._maps_of(image), target))
         if self.subspace is None:
-            self.begin_stages(maps, goal)
+            self.begin_stages(maps, goal, fit.spent)
             return
-        self.subspace.fit(wanted, (goal - maps)[0, :, :, 0].T)
+        self.subspace.fit(goal[0, :, :, 0].T, (goal - maps)[0, :, :, 0].T)
         self.head.requires_grad_(False)
         first = self.subspace.coefficients(maps)
-        self.begin_stages(first, first + self.subspace.behind(goal - maps))
+        self.begin_stages(first, first + self.subspace.behind(goal - maps), fit.spent)
+
+    def _maps_of(self, image: Tensor) -> Tensor:
+        """The first maps, some patches at a time."""
+        return torch.cat([self.head(image[n : n + _PATCHES]) for n in range(0, len(image), _PATCHES)])
+
+
+def _pixels(image: Tensor, seen: Tensor) -> Tensor:
+    """Pixels (1, band, pixel, 1) of those that were seen, at most :data:`_MOST`, evenly spread."""
+    found = image.movedim(1, -1)[seen]
+    return found[:: -(-len(found) // _MOST)].T[None, :, :, None]

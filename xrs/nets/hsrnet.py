@@ -68,12 +68,12 @@ class _Stage(nn.Module):
         return result
 
     @torch.no_grad()
-    def begin(self, x: Tensor, data: Tensor, wanted: Tensor) -> None:
+    def begin(self, x: Tensor, data: Tensor, wanted: Tensor, spent: float) -> float:
         """Start as the mean of the data term and a proximal block that leads that mean to what is wanted."""
         for attention in (self.step, self.penalty):
             attention.second.weight.zero_()
-        self.proximal.begin(x, 2 * wanted - data)
         pass_through(self.update, 0.0)
+        return self.proximal.begin(x, 2 * wanted - data, spent)
 
 
 class HSRnet(Unfolding):
@@ -143,12 +143,12 @@ class HSRnet(Unfolding):
         return result
 
     @torch.no_grad()
-    def begin_stages(self, first: Tensor, wanted: Tensor) -> None:
+    def begin_stages(self, first: Tensor, wanted: Tensor, spent: float) -> None:
         """Start with stages each of which leads nearer to what is wanted; the tail passes on what the last puts out."""
         x = first
         for stage in cast("Iterable[_Stage]", self.stages):
             data = first if self._data_term == "f0" else x
-            stage.begin(x, data, wanted)
+            spent = stage.begin(x, data, wanted, spent)
             x = stage(x, data)
         maps = self.tail.out_channels
         pass_through(self.tail, first=maps)

@@ -68,15 +68,15 @@ class _Stage(nn.Module):
         return result
 
     @torch.no_grad()
-    def begin(self, earlier: Sequence[Tensor], wanted: Tensor) -> None:
+    def begin(self, earlier: Sequence[Tensor], wanted: Tensor, spent: float) -> float:
         """Start as the mean of the first maps and a proximal block that leads that mean to what is wanted."""
         maps = self.fuse.out_channels
         pass_through(self.fuse, first=self.fuse.in_channels - maps)
         for attention in (self.step, self.penalty):
             attention.reduce.weight.zero_()
             attention.reduce.get_parameter("bias").zero_()
-        self.proximal.begin(earlier[-1], 2 * wanted - earlier[0])
         pass_through(self.update, 0.0)
+        return self.proximal.begin(earlier[-1], 2 * wanted - earlier[0], spent)
 
 
 class PoNet(Unfolding):
@@ -137,11 +137,11 @@ class PoNet(Unfolding):
         return earlier[-1]
 
     @torch.no_grad()
-    def begin_stages(self, first: Tensor, wanted: Tensor) -> None:
+    def begin_stages(self, first: Tensor, wanted: Tensor, spent: float) -> None:
         """Start with stages each of which leads nearer to what is wanted."""
         earlier = [first]
         for stage in cast("Iterable[_Stage]", self.stages):
-            stage.begin(earlier, wanted)
+            spent = stage.begin(earlier, wanted, spent)
             earlier.append(stage(earlier))
 
 
