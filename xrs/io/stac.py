@@ -19,7 +19,8 @@ from xrs.io._quality import Mask, check_mask, quality_layer
 from xrs.io._radiometry import baseline_of
 from xrs.io._reader import MissingAssetWarning
 from xrs.io._scenes import Scenes
-from xrs.io._times import DuplicateItemWarning, check_groupby
+from xrs.io._times import DuplicateItemWarning, check_groupby, group_items
+from xrs.io._view import view_coords
 
 if TYPE_CHECKING:
     import pystac
@@ -86,12 +87,14 @@ def open_stac(
         A group for each pixel size, named by it (``r10m``, ``r20m``), with a float32 variable (time, y, x) for each
         band, NaN where nothing was seen, and the quality layer, if the items have one, as an integer variable with CF
         flags, never masked. Times ascend (UTC); ``wavelength`` and ``fwhm`` of bands are in nm. The attribute
-        ``xrs:sources`` holds the identifiers of the items.
+        ``xrs:sources`` holds the identifiers of the items. Angles of sun and view that items tell
+        (``view:sun_elevation``, ``view:sun_azimuth``, ``view:off_nadir``, ``view:azimuth``) are coordinates along
+        ``time`` in degrees: the mean of a date's items, NaN for a date whose items tell none.
 
     Raises
     ------
     StacItemError
-        If no item is found or an item lacks its projection, baseline, or an address.
+        If no item is found, an item lacks its projection, baseline, or an address, or an angle is not a number.
     BandNotFoundError
         If a band is unknown or its name fits several.
     GridMismatchError
@@ -166,7 +169,8 @@ def _group(
     for band in bands:
         arrays[band.key].attrs = _band_attrs(band, items) | ({"ancillary_variables": " ".join(layer)} if layer else {})
         arrays[band.key].encoding["grid_mapping"] = "spatial_ref"
-    return xr.Dataset(arrays | layer, attrs=_attrs(items))
+    _, dates = group_items(items, scenes.groupby)
+    return xr.Dataset(arrays | layer, view_coords(items, dates), _attrs(items))
 
 
 def _band_attrs(band: Band, items: Sequence[pystac.Item]) -> dict[str, Any]:
