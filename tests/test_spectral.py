@@ -152,6 +152,13 @@ class TestTheResult:
         assert band_keys(told) == band_keys(out) and "misfit" in told
         np.testing.assert_array_equal(told["420"], out["420"])
 
+    def test_few_bands_cannot_show_all_that_was_seen(self) -> None:
+        ms, _ = case()
+        few = {"to": NM[::8], "method": "ridge", "library": library(), "examples": 300}
+        np.testing.assert_array_equal(spectral_superres(ms, **few), spectral_superres(ms, consistent=False, **few))
+        with pytest.raises(ParameterError, match="say the same"):
+            spectral_superres(ms, consistent=True, **few)
+
     def test_the_noise_of_examples_and_their_seed_matter(self) -> None:
         ms, _ = case()
         one, same, other = (made(ms, "ridge", seed=seed) for seed in (1, 1, 2))
@@ -176,6 +183,13 @@ class TestNetworks:
         np.testing.assert_allclose(between, xr.concat(mean, "band"), rtol=0.02, atol=1e-3)
         with pytest.raises(BandNotFoundError, match="the bands wanted"):
             spectral_superres(ms, [2450.0, 2490.0], "spectralift", model=model)
+
+    def test_a_model_agrees_in_its_own_bands_before_others_are_made(self) -> None:
+        ms, _ = case()
+        model = model_of("spectralift")
+        whole = spectral_superres(ms, NM, "spectralift", model=model, consistent=True)
+        some = spectral_superres(ms, NM[[3, 8]], "spectralift", model=model, consistent=True)
+        np.testing.assert_array_equal(some, whole.isel(band=[3, 8]))
 
     def test_bands_a_model_does_not_take_may_be_missing(self) -> None:
         ms, _ = case()

@@ -41,10 +41,14 @@ if TYPE_CHECKING:
     from xrs.operators.smooth import smooth
     from xrs.operators.spectral_pairs import spectral_pairs
     from xrs.operators.spectral_superres import spectral_superres
+    from xrs.operators.ssr_classify import ssr_classify
+    from xrs.operators.ssr_cloud import ssr_cloud
     from xrs.quality import evaluate, evaluate_fullres
     from xrs.sensors import get_sensor, list_sensors
     from xrs.training.pairs import train_pairs
     from xrs.training.spectral_compare import compare_spectral
+    from xrs.training.ssr_classify import train_ssr_classify
+    from xrs.training.ssr_cloud import train_ssr_cloud
     from xrs.training.sts import fuse_sts, train_sts
     from xrs.training.sts_compare import compare_sts
     from xrs.training.swath import expand_swath
@@ -92,9 +96,13 @@ _WHERE = {
     "smooth": "xrs.operators.smooth",
     "spectral_pairs": "xrs.operators.spectral_pairs",
     "spectral_superres": "xrs.operators.spectral_superres",
+    "ssr_classify": "xrs.operators.ssr_classify",
+    "ssr_cloud": "xrs.operators.ssr_cloud",
     "to_product": "xrs.io.product",
     "train": "xrs.training.train",
     "train_pairs": "xrs.training.pairs",
+    "train_ssr_classify": "xrs.training.ssr_classify",
+    "train_ssr_cloud": "xrs.training.ssr_cloud",
     "train_sts": "xrs.training.sts",
 }
 
@@ -158,9 +166,13 @@ __all__ = [
     "spectra",
     "spectral_pairs",
     "spectral_superres",
+    "ssr_classify",
+    "ssr_cloud",
     "to_product",
     "train",
     "train_pairs",
+    "train_ssr_classify",
+    "train_ssr_cloud",
     "train_sts",
 ]
 

@@ -38,6 +38,8 @@ class CubeAccessor(_Accessor):
     pansharpen = _verb("xrs.operators.pansharpen", "pansharpen")
     fuse_hsms = _verb("xrs.operators.fuse_hsms", "fuse_hsms")
     spectral_superres = _verb("xrs.operators.spectral_superres", "spectral_superres")
+    ssr_cloud = _verb("xrs.operators.ssr_cloud", "ssr_cloud")
+    ssr_classify = _verb("xrs.operators.ssr_classify", "ssr_classify")
     retrieve = _verb("xrs.operators.retrieve", "retrieve")
     fuse_spatiotemporal = _verb("xrs.operators.fuse_spatiotemporal", "fuse_spatiotemporal")
     index = _verb("xrs.operators.index", "index")

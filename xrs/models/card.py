@@ -58,7 +58,8 @@ class Card:
         ``"sharpen"`` or ``"pansharpen"``; ``"refine"``; ``"spectral"``, other bands than those seen;
         ``"spatiotemporal"``, whose images are fine ones of some dates, coarse ones of the same dates, and the coarse
         one to predict from; ``"sts"``, whose images are the fine, the wide and the hyperspectral sensor, all on the
-        fine grid; ``"retrieval"``, whose result are variables.
+        fine grid; ``"retrieval"``, whose results are variables; ``"ssr_cloud"``, images of several dates;
+        ``"ssr_classify"``, whose results are bands and classes.
     images : tuple of ImageSpec
         The finest first, then coarser ones. The result has the bands of the last (for task ``"spectral"`` the
         ``outputs``) on the grid of the first.

@@ -19,7 +19,7 @@ from xrs.methods.hsms._registration import correlate_pass, move, reach_of_shift
 from xrs.operators._sensors import keys_of, sensor_of
 from xrs.sensors import Sensor, get_sensor, psf_of, spectral_response
 
-__all__ = ["keys_of", "known_response", "possible_psfs", "registered"]
+__all__ = ["known_response", "possible_psfs", "registered"]
 
 #: Gain at Nyquist of a Gaussian whose full width at half maximum is a coarse pixel: exp(-pi² / (16 ln 2)).
 _GAUSSIAN_GAIN = float(np.exp(-(np.pi**2) / (16 * np.log(2))))

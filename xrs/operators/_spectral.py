@@ -105,7 +105,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Constrained:
-    """A method's ``apply`` with the bands that are put out, and what the sensor would see made right.
+    """A method's ``apply`` with what the sensor would see made right, and the bands that are put out.
 
     Attributes
     ----------
@@ -134,23 +134,34 @@ class Constrained:
         if lesson is not None:
             params["fit"] = lesson.fit
         made = self.apply(tile, state, **params)
-        parts = np.split(made, 1 + self.spread)
+        told = None
+        if self.constraint is not None:
+            seen = self.constraint.seen(tile, max(tile.factors.values()))
+            result = made[: len(made) // (1 + self.spread)]
+            told = residual(result, seen, self.constraint.srf) if self.tell else None
+            if self.project:
+                change = self.constraint.gain if lesson is None else lesson.gain
+                consistent(result, seen, self.constraint.srf, change, out=result)
         if self.resample is not None:
             # Errors of neighbouring bands go together: a mean of bands is no surer than they are.
-            parts = [_mixed(part, np.abs(self.resample) if n else self.resample) for n, part in enumerate(parts)]
-        if self.constraint is None:
-            return np.concatenate(parts) if len(parts) > 1 else parts[0]
-        seen = self.constraint.seen(tile, max(tile.factors.values()))
-        told = [residual(parts[0], seen, self.constraint.srf)[None]] if self.tell else []
-        if self.project:
-            change = self.constraint.gain if lesson is None else lesson.gain
-            consistent(parts[0], seen, self.constraint.srf, change, out=parts[0])
-        return np.concatenate([*parts, *told]) if told or len(parts) > 1 else parts[0]
+            weights = (self.resample, np.abs(self.resample))
+            mixed = [_mixed(*pair) for pair in zip(np.split(made, 1 + self.spread), weights, strict=False)]
+            made = np.concatenate(mixed) if self.spread else mixed[0]
+        return made if told is None else _with_band(made, told)
 
 
 def _mixed(bands: Float32, weights: Float64) -> Float32:
     mixed: Float32 = np.tensordot(weights.astype(np.float32), bands, axes=1)
     return mixed
+
+
+def _with_band(bands: Float32, last: Float32) -> Float32:
+    """The same array with one band more; what is mapped grows without being copied."""
+    if not (bands.flags.owndata and bands.flags.c_contiguous):
+        bands = bands.copy()
+    bands.resize((len(bands) + 1, *last.shape), refcheck=False)
+    bands[-1] = last
+    return bands
 
 
 def constraint_of(groups: Mapping[str, xr.DataArray], rows: Float64, wavelengths: Float64) -> Constraint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,10 @@ from xrs.cube import (
 from xrs.cube.grid import describe
 from xrs.errors import BandNotFoundError, GridMismatchError, ParameterError, TimeAxisError
 from xrs.kernels.types import Float64
-from xrs.lazy import Dates, Source, joined_dates, map_tiles
+from xrs.lazy import Dates, Source, joined_dates
 from xrs.methods import Binding, Method, get_method, resolve_params
-from xrs.operators._fusion import check_floats, label, observed
-from xrs.operators._hsms import keys_of, known_response, possible_psfs
+from xrs.operators._fusion import apply_method, check_floats, label, observed
+from xrs.operators._hsms import known_response, possible_psfs
 from xrs.operators._pairs import (
     choose_pairs,
     dates_between,
@@ -41,6 +41,7 @@ from xrs.operators._pairs import (
     pick_targets,
     runs_of,
 )
+from xrs.operators._sensors import keys_of
 from xrs.operators._uncertainty import told, with_spread
 from xrs.operators.fuse_hsms import fuse_hsms
 from xrs.operators.fuse_spatiotemporal import fuse_spatiotemporal
@@ -346,18 +347,12 @@ def _predict(case: StsCase, method: Method, binding: Binding, sources: Mapping[s
     named = {p.name for p in method.params}
     known = {"psf": case.psf, "srf": case.srf}
     full = dict(binding.params) | {name: value for name, value in known.items() if name in named}
-    shared = {p.name for p in method.params if p.shared}
-    factors = {role: source.factor for role, source in sources.items()}
-    return map_tiles(
-        method.apply,
+    spread = bool(binding.params.get("spread"))
+    return apply_method(
+        method,
+        replace(binding, params=full),
         sources,
-        bands=int(sources["hs"].array.shape[1]) * (1 + bool(binding.params.get("spread"))),
+        bands=int(sources["hs"].array.shape[1]) * (1 + spread),
         factor=case.factors["ms"],
-        halo=method.halo(factors, **full),
-        block=binding.block or method.block,
-        passes=binding.passes,
-        params={name: value for name, value in full.items() if name not in shared},
-        shared={name: full[name] for name in shared},
         dates=dates,
-        name=f"xrs-{method.name}",
     )

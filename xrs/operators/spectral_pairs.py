@@ -93,6 +93,13 @@ def spectral_pairs(ms: Any, hs: Any, count: int, seed: int = 0) -> SpectralPairs
         If the cubes do not fit together.
     ParameterError
         If no pixel was seen in all bands of both.
+
+    Examples
+    --------
+    >>> import xrs
+    >>> scene = xrs.scenes.landscape((16, 16), times=["2023-06-10"], wavelengths=range(450, 900, 50))
+    >>> spectral_pairs(scene.isel(band=[0, 2, 4, 8]), scene, 100)
+    <SpectralPairs: 100, 4 bands to 9>
     """
     cubes = {"ms": to_array(ms), "hs": to_array(hs)}
     for role, cube in cubes.items():

@@ -123,7 +123,7 @@ def spectral_superres(
     else:
         card, made, resample = None, wanted, None
         binding = Binding(params, ("ms",), record.passes)
-    centres = np.array([band.wavelength for band in made.bands])
+    centres = np.array([band.wavelength for band in made.bands]) if card is None else _centres(card)
     rows = response_rows(instrument, [key for group in groups.values() for key in band_keys(group)], centres)
     agrees = _from_physics(card, library) if consistent == "auto" else bool(consistent)
     constraint = _constraint(groups, rows, centres, insist=consistent is True) if agrees or uncertainty else None
@@ -156,16 +156,18 @@ def spectral_superres(
     shown = params | {"to": to if isinstance(to, str) else made.name, "consistent": consistent}
     shown |= {"library": library if isinstance(library, str) else type(library).__name__} if fit else {}
 
+    like = _with_bands(groups["ms"].isel(y=slice(0), x=slice(0)), made)
+
     def labelled(values: Any) -> xr.DataArray:
-        like = _with_bands(groups["ms"], made)
-        return label(values, like, groups["ms"], method=record, family="spectral_superres", params=shown)
+        own = like.isel(band=slice(values.shape[1]))
+        return label(values, own, groups["ms"], method=record, family="spectral_superres", params=shown)
 
     result = labelled(data[:, :count])
     whole = not isinstance(cube, xr.DataArray)
     if not uncertainty:
         return to_dataset(result) if whole else result
     spreads = labelled(data[:, count : 2 * count]) if spread else None
-    misfit = labelled(data[:, -1:].repeat(count, axis=1)).isel(band=0, drop=True) if tell else None
+    misfit = labelled(data[:, -1:]).isel(band=0, drop=True) if tell else None
     return _told(result, spreads, misfit, whole)
 
 
@@ -232,6 +234,11 @@ def _of_model(card: Card, wanted: Sensor) -> tuple[Sensor, Float64 | None]:
         ) from error
 
 
+def _centres(card: Card) -> Float64:
+    """Of the bands that a network makes, NaN where unknown."""
+    return np.array(card.result.wavelengths or [np.nan] * len(card.result.bands))
+
+
 def _agree(card: Card, wanted: Sensor) -> bool:
     """Whether bands with the same key are the same band."""
     centres = dict(zip(card.result.bands, card.result.wavelengths, strict=False))
@@ -290,7 +297,13 @@ def _constraint(
         )
     if rows is None or len(unknown) == len(keys):
         return None
-    return constraint_of(groups, rows, wavelengths)
+    try:
+        return constraint_of(groups, rows, wavelengths)
+    except ParameterError:
+        # Few bands cannot show all that the sensor saw.
+        if insist:
+            raise
+        return None
 
 
 def _with_bands(cube: xr.DataArray, bands: Sensor) -> xr.DataArray:

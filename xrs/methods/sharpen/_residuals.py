@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 
 from xrs.kernels.types import Float32
-from xrs.methods.base import Pass, State, Tile
-from xrs.methods.sharpen._groups import Group
 from xrs.methods._kriging import (
     RADIUS,
     Variogram,
@@ -20,6 +18,8 @@ from xrs.methods._kriging import (
     merge_variograms,
     variogram,
 )
+from xrs.methods.base import Pass, State, Tile
+from xrs.methods.sharpen._groups import Group
 
 __all__ = ["add_residuals", "residual_pass"]
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from xrs.kernels.types import Float32
+from xrs.methods._kriging import LAGS
 from xrs.methods._linear import combine
 from xrs.methods.base import Method, Pass, Reference, State, Tile
 from xrs.methods.sharpen._groups import PSF, Group, Psf, groups_of, halo_for
-from xrs.methods._kriging import LAGS
 from xrs.methods.sharpen._regression import merge_bands, regress, summarise_bands
 from xrs.methods.sharpen._residuals import add_residuals, residual_pass
 

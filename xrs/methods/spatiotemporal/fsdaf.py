@@ -11,8 +11,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from xrs.kernels.types import Bool, Float32, Float64
-from xrs.methods.base import Method, Param, Pass, Reference, State, Tile
 from xrs.methods._kriging import krige
+from xrs.methods.base import Method, Param, Pass, Reference, State, Tile
 from xrs.methods.spatiotemporal._classes import (
     Sample,
     block_shares,
