@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "ssr": [],
     "hsms": [],
     "spatiotemporal": [],
+    "spectral": [],
 }
 
 

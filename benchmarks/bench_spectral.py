@@ -27,8 +27,25 @@ from xrs.training.spectral_compare import compare_spectral
 
 COLUMNS = ("method", "MRAE", "RMSE", "PSNR", "SAM", "physics", "training", "time")
 
-#: How the networks are trained; the same for both scenes.
-TRAINING: dict[str, dict[str, Any]] = {}
+#: How all networks are trained.
+_ALL: dict[str, Any] = {
+    "loss": {"l1": 1.0, "sam": 0.1},
+    "patches": 400,
+    "patch_size": 16,
+    "batch_size": 8,
+    "schedule": "cosine",
+    "optimizer": "adam",
+}
+
+#: And each of them, the same for both scenes.
+TRAINING: dict[str, dict[str, Any]] = {
+    "hsrnet": {**_ALL, "epochs": 4, "lr": 1e-4, "subspace": 16},
+    "ponet": {**_ALL, "epochs": 4, "lr": 1e-4, "subspace": 16, "grouping": True},
+    "dster": {**_ALL, "epochs": 6, "lr": 4e-4},
+    "mst_plus_plus": {**_ALL, "epochs": 3, "lr": 4e-4},
+    "srecnn": {**_ALL, "epochs": 30, "lr": 1e-3},
+    "spectralift": {**_ALL, "epochs": 40, "lr": 1e-3},
+}
 
 
 def tables(quick: bool) -> Iterator[Table]:

@@ -154,7 +154,8 @@ class TestTheResult:
 
     def test_few_bands_cannot_show_all_that_was_seen(self) -> None:
         ms, _ = case()
-        few = {"to": NM[::8], "method": "ridge", "library": library(), "examples": 300}
+        narrow = sensor_from_table({"wavelength": NM[::8], "fwhm": np.full(NM[::8].size, 20.0)})
+        few = {"to": narrow, "method": "ridge", "library": library(), "examples": 300}
         np.testing.assert_array_equal(spectral_superres(ms, **few), spectral_superres(ms, consistent=False, **few))
         with pytest.raises(ParameterError, match="say the same"):
             spectral_superres(ms, consistent=True, **few)
