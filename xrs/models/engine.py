@@ -39,6 +39,9 @@ _LOG = logging.getLogger("xrs.models")
 #: pages halves a network's speed.
 _LAYER_BYTES = 56 * 2**20
 
+#: The same on the processor where no margin makes small patches costly: layers then stay in the second cache.
+_CACHED_BYTES = 2 * 2**20
+
 #: Side of the smallest core a patch may have, in margins, though its layers be larger than that.
 _LEAST_CORE = 3
 
@@ -106,7 +109,7 @@ def infer(
     out = np.empty(((1 + spread) * bands, height * ratio, width * ratio), np.float32)
     run = _run_of(held.network, spread)
     with _alone_on(chosen), torch.inference_mode(), _precision(chosen, dtype):
-        for windows in _groups(model.card, held, (height, width), spread, dtype):
+        for windows in _groups(model.card, held.layers.get(spread), (height, width), chosen, dtype):
             patches = _Patches(model, images, halo, windows)
             if not model.card.window:
                 run = _narrowed(run, held.layers[spread], patches.core, ratio)
@@ -207,7 +210,9 @@ class _Patches:
             rows, columns = (slice(s.start * ratio, s.stop * ratio) for s in window)
             core = target[:, rows, columns]
             top, left = ((n - wanted) // 2 for n, wanted in zip(patch.shape[1:], core.shape[1:], strict=True))
-            core.copy_(patch[:, top : top + core.shape[1], left : left + core.shape[2]]).mul_(card.scale)
+            core.copy_(patch[:, top : top + core.shape[1], left : left + core.shape[2]])
+            if card.scale != 1.0:
+                core.mul_(card.scale)
 
     def _of_image(self, image: Tensor, factor: int, part: slice) -> Tensor:
         margin = self.model.card.margin
@@ -284,21 +289,22 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _patch_area(layers: Layers, margin: int, ratio: int, dtype: str) -> int:
-    """Pixels of the last image that a patch may have: its largest layer takes ``_LAYER_BYTES``.
+def _patch_area(layers: Layers, margin: int, ratio: int, device: torch.device, dtype: str) -> int:
+    """Pixels of the last image that a patch may have: its largest layer takes ``_LAYER_BYTES``, or ``_CACHED_BYTES``.
 
     More where the margin would be most of it.
     """
-    of_layer = _LAYER_BYTES / (layers.width * (2 if dtype == "bfloat16" else 4))
+    size = _CACHED_BYTES if device.type == "cpu" and not margin else _LAYER_BYTES
+    of_layer = size / (layers.width * (2 if dtype == "bfloat16" else 4))
     return max(int(of_layer) // ratio**2, (_LEAST_CORE * margin + 2 * margin) ** 2, 1)
 
 
 def _groups(
-    card: Card, held: _Held, size: tuple[int, int], spread: bool, dtype: str
+    card: Card, layers: Layers | None, size: tuple[int, int], device: torch.device, dtype: str
 ) -> list[list[tuple[slice, slice]]]:
     """Windows that cover a tile, in groups of one size."""
-    if not card.window:
-        area = _patch_area(held.layers[spread], card.margin, card.ratios[-1], dtype)
+    if layers is not None:
+        area = _patch_area(layers, card.margin, card.ratios[-1], device, dtype)
         return [_windows(*size, card.margin, area)]
     groups: dict[tuple[int, int], list[tuple[slice, slice]]] = {}
     rows, columns = ([slice(n, min(n + card.window, end)) for n in range(0, end, card.window)] for end in size)
@@ -310,8 +316,12 @@ def _groups(
 def _windows(height: int, width: int, margin: int, area: int) -> list[tuple[slice, slice]]:
     """Windows of one size that cover an area, with their margin at most ``area`` pixels, in the way that costs least.
 
-    The last of a row or column may overlap the one before.
+    The last of a row or column may overlap the one before. Without a margin all ways cost alike, and windows are whole
+    rows, which lie together in memory.
     """
+    if not margin:
+        rows, columns = -(-height // max(area // width, 1)), -(-width // area)
+        return [(y, x) for y in _spans(height, rows) for x in _spans(width, columns)]
     divisions = (_division(height, width, margin, area, rows) for rows in range(1, height + 1))
     _, rows, columns = min(one for one in divisions if one is not None)
     return [(y, x) for y in _spans(height, rows) for x in _spans(width, columns)]

@@ -133,15 +133,18 @@ class Uncertain(nn.Module):
     def spread(self, *images: Tensor) -> tuple[Tensor, Tensor]:
         """The result, as :meth:`forward` gives it, and a standard deviation of the same shape."""
         means = [member(*images) for member in self.members]
-        mean = torch.stack(means).mean(dim=0)
+        # Of many bands these sums take as long as the network: none is made that changes nothing.
+        alone = len(means) == 1
+        mean = means[0] if alone else torch.stack(means).mean(dim=0)
         variance = torch.full_like(mean, math.exp(2 * _LEAST_LOG))
         for number, (member, own) in enumerate(zip(self.members, means, strict=True)):
-            part = (own - mean) ** 2
+            parts = [] if alone else [(own - mean) ** 2]
             if self.heads:
-                part = part + 2 * torch.exp(2 * self.heads[number](own, *images))
+                parts.append(2 * torch.exp(2 * self.heads[number](own, *images)))
             if self.passes:
-                part = part + self._of_thinned(member, own, images)
-            variance = variance + part / len(means)
+                parts.append(self._of_thinned(member, own, images))
+            for part in parts:
+                variance = torch.add(variance, part, alpha=1 / len(means))
         return mean, variance.sqrt()
 
     def _of_thinned(self, member: nn.Module, own: Tensor, images: Sequence[Tensor]) -> Tensor:
