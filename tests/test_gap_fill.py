@@ -237,3 +237,10 @@ def test_wrong_input_is_named():
         gap_fill(da, lambda_=3)
     with pytest.raises(LayoutError):
         gap_fill(da.rename(x="lon"))
+
+
+def test_what_stands_beside_the_dates_stays_where_they_are_the_same():
+    sun = np.arange(8.0) + 30.0
+    series = cube((3, 4), times=8).assign_coords({"view:sun_elevation": ("time", sun)})
+    np.testing.assert_array_equal(xrs.gap_fill(series)["view:sun_elevation"], sun)
+    assert "view:sun_elevation" not in xrs.smooth(series, times="7D").coords

@@ -61,6 +61,12 @@ def test_items_without_angles_have_no_coordinates(tmp_path: Path) -> None:
     np.testing.assert_array_equal(both["view:sun_elevation"], [np.nan, 20.0])
 
 
+def test_the_incidence_angle_is_kept(tmp_path: Path) -> None:
+    group = group_of(item(tmp_path, "a", "2020-01-01T10:00:00Z", incidence_angle=9.25))
+    assert group["view:incidence_angle"].values.tolist() == [9.25]
+    assert group["view:incidence_angle"].attrs["standard_name"] == "sensor_zenith_angle"
+
+
 def test_sentinel2_names(tmp_path: Path) -> None:
     named = item(tmp_path, "a", "2020-01-01T10:00:00Z", s2_mean_solar_zenith=65.5, s2_mean_solar_azimuth=167.25)
     # View's own names come first.

@@ -329,6 +329,8 @@ class TestAngles:
         scene = field(LEAFY).assign_attrs({"view:sun_azimuth": 160.0, "view:azimuth": 100.0, "view:off_nadir": 8.0})
         expected = run("snap", field(LEAFY), view_zenith=8.0, relative_azimuth=60.0)
         np.testing.assert_array_equal(run("snap", scene), expected)
+        better = scene.assign_attrs({"view:incidence_angle": 8.0, "view:off_nadir": 7.0})
+        np.testing.assert_array_equal(run("snap", better), expected)
 
     @pytest.mark.parametrize("name", WITH_ANGLES)
     def test_wrong_angles(self, name: str) -> None:

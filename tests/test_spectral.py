@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from networks import SMALL
+from scipy.ndimage import gaussian_filter
 from support import cube, nothing_computed, rechunked
 
 import xrs
-from xrs.cube import ancillaries, assign_bands, band_keys, geobox_of, to_dataset, wavelengths
+from xrs.cube import ancillaries, assign_bands, assign_geobox, band_keys, geobox_of, to_dataset, wavelengths
 from xrs.errors import (
     BandNotFoundError,
     LayoutError,
@@ -209,6 +210,71 @@ class TestNetworks:
         same = spectral_superres(ms.isel(x=slice(12, None)).chunk(x=5, y=7), NM, name, model=model, consistent=False)
         np.testing.assert_allclose(same, moved, atol=1e-5)
         assert float(np.abs(whole[..., 12:].values - moved.values).max()) > 1e-6
+
+
+class TestSeveralGrids:
+    """``ponet`` with bands of 10 and 20 m as they are."""
+
+    def _tree(self, smooth: float = 0.0) -> xr.DataTree:
+        ms = self._smoothed(case()[0], smooth)
+        coarse = ms.isel(band=slice(4, None)).coarsen(y=2, x=2).mean()
+        coarse = assign_geobox(coarse.drop_vars("spatial_ref", errors="ignore"), geobox_of(ms).zoom_out(2))
+        groups = {"r10m": to_dataset(ms.isel(band=slice(4))), "r20m": to_dataset(coarse)}
+        tree = xr.DataTree.from_dict(groups)
+        tree.attrs["platform"] = "sentinel-2a"
+        return tree
+
+    def _smoothed(self, image: xr.DataArray, width: float) -> xr.DataArray:
+        return image.copy(data=gaussian_filter(image.values, (0, width, width)))
+
+    def _model(self) -> Model:
+        config = {**SMALL["ponet"], "subspace": 4}
+        module = get_network("ponet").build((4, 4), (1, 2), outputs=NM.size, seed=1, **config)
+        bands = [get_sensor("sentinel-2a").find(keys) for keys in (S2[:4], S2[4:])]
+        images = tuple(
+            ImageSpec(tuple(b.key for b in part), ratio, tuple(b.wavelength for b in part))
+            for ratio, part in zip((1, 2), bands, strict=True)
+        )
+        outputs = ImageSpec(tuple(f"{w:g}" for w in NM), 1, tuple(NM))
+        model = Model.from_module(module, Card("ponet", "spectral", images, outputs=outputs, config=config))
+        return model.with_card(dataclasses.replace(model.card, window=8, margin=2))
+
+    def test_any_chunking_and_lazy(self) -> None:
+        tree, model = self._tree(), self._model()
+        given: dict[str, Any] = {"to": NM, "method": "ponet", "model": model, "sensor": "sentinel-2a"}
+        for consistent in (False, True):
+            whole = tree.rsfuse.spectral_superres(**given, consistent=consistent)
+            assert isinstance(whole, xr.Dataset) and whole.sizes["y"] == 48
+            lazy = tree.map_over_datasets(lambda ds: ds.chunk({"y": 7, "x": 11}) if ds.sizes else ds)
+            with nothing_computed():
+                made = lazy.rsfuse.spectral_superres(**given, consistent=consistent)
+            for key in ("420", "1020", "2340"):
+                np.testing.assert_allclose(made[key].compute(), whole[key], atol=1e-5)
+
+    def test_the_sensor_sees_both_grids_in_the_result(self) -> None:
+        tree = self._tree()
+        out = tree.rsfuse.spectral_superres(
+            to=NM, method="ponet", model=self._model(), sensor="sentinel-2a", consistent=True
+        )
+        made = out.to_dataarray("band").values.astype("float64")
+        srf = spectral_response("sentinel-2a", NM, S2)
+        again = np.einsum("bw,wyx->byx", srf, made)
+        fine, coarse = (tree[name].to_dataset().to_dataarray("band").values for name in ("r10m", "r20m"))
+        np.testing.assert_allclose(again[:4], fine, rtol=1e-4)
+        means = again[4:].reshape(4, 24, 2, 20, 2).mean((2, 4))
+        np.testing.assert_allclose(means, coarse, rtol=1e-4)
+
+    def test_it_is_trained_on_a_tree_and_a_cube(self) -> None:
+        tree, hs = self._tree(2.0), self._smoothed(case()[1], 2.0)
+        settings = {"epochs": 1, "patches": 16, "patch_size": 16, "progress": False, "sensor": "sentinel-2a"}
+        groups = {name: tree[name].to_dataset() for name in ("r10m", "r20m")}
+        model = xrs.train((groups, hs), task="spectral", network="ponet", stages=2, subspace=4, **settings)
+        out = tree.rsfuse.spectral_superres(to=NM, method="ponet", model=model, sensor="sentinel-2a")
+        fine, coarse = (tree[name].to_dataset().to_dataarray("band").values for name in ("r10m", "r20m"))
+        given = np.concatenate([fine, coarse.repeat(2, 1).repeat(2, 2), np.ones((1, 48, 40))]).reshape(9, -1).T
+        truth = hs.values.reshape(NM.size, -1).T
+        left = np.linalg.lstsq(given, truth, rcond=None)[1].sum() / truth.size
+        assert float(((out.to_dataarray("band") - hs) ** 2).mean()) < left
 
 
 class TestWrongInput:

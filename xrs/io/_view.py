@@ -21,6 +21,7 @@ _NAMES = {
     "view:sun_elevation": "solar_elevation_angle",
     "view:sun_azimuth": "solar_azimuth_angle",
     "view:off_nadir": "sensor_view_angle",
+    "view:incidence_angle": "sensor_zenith_angle",
     "view:azimuth": None,
 }
 

@@ -123,7 +123,8 @@ def labelled(
     # Without a name xarray would take the Dask key.
     result = xr.DataArray(data, dims=("time", "band", "y", "x")).rename(values.name)
     result = result.isel({d: 0 for d in ("band",) if d not in values.dims})
-    kept = {n: c for n, c in values.coords.items() if "time" not in c.dims}
+    same = targets.size == values.sizes["time"] and bool((targets == pd.DatetimeIndex(values["time"].values)).all())
+    kept = {n: c for n, c in values.coords.items() if "time" not in c.dims or (same and c.dims == ("time",))}
     result = result.assign_coords(kept | {"time": ("time", targets.values, values["time"].attrs)})
     result.attrs = provenance(values, verb, {"method": record.name, **params}, doi=record.reference.doi)
     result.attrs["xrs:method"] = record.name
