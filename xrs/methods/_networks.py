@@ -185,10 +185,10 @@ class _Bind:
         return Bound(model, match_images(model.card, observed, role))
 
 
-def only_model(models: Sequence[Model], network: str, task: str, *, dates: str, remedy: str) -> Model:
-    """The one model of a network that learns from dates, checked; ``dates`` says which, ``remedy`` how."""
+def only_model(models: Sequence[Model], network: str, task: str, *, made_for: str, remedy: str) -> Model:
+    """The one model of a network that cannot do without, checked; ``made_for`` says for what, ``remedy`` how."""
     if not models:
-        raise ModelCardError(f"no model for method={network!r}", f"one trained on the dates that {dates} have", remedy)
+        raise ModelCardError(f"no model for method={network!r}", f"one trained {made_for}", remedy)
     if len(models) > 1:
         raise ParameterError(f"{len(models)} models", "one, for all bands")
     card = models[0].card

@@ -72,7 +72,7 @@ class _Bind:
             model or self._shipped(observed),
             self.network,
             _TASK,
-            dates="canopies like these",
+            made_for="for these bands",
             remedy="model=xrs.training.retrieval.train_canopy(...)",
         )
         variables = [name for name in one.card.result.bands if not name.endswith("_std")]

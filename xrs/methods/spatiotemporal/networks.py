@@ -111,7 +111,7 @@ class _Bind:
             model,
             self.network,
             _TASK,
-            dates="both cubes",
+            made_for="on the dates that both cubes have",
             remedy=f"model=xrs.train_pairs(fine, coarse, network={self.network!r})",
         )
         card = one.card

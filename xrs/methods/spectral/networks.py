@@ -56,7 +56,9 @@ class _Bind:
         self, observed: Mapping[str, Observed], outputs: Sequence[str], *, model: Sequence[Model], **params: Any
     ) -> Binding:
         chosen = model or self._shipped(observed)
-        one = only_model(chosen, self.network, _TASK, dates="the scene or the library", remedy=_REMEDY)
+        one = only_model(
+            chosen, self.network, _TASK, made_for="for these bands; none that is shipped fits them", remedy=_REMEDY
+        )
         inputs = match_images(one.card, observed)
         used = tuple(dict.fromkeys(image.role for image in inputs))
         return Binding({"model": one, "inputs": inputs, **params}, used, block=one.card.window)

@@ -178,7 +178,7 @@ class _Bind:
             model,
             self.network,
             _TASK,
-            dates="the three cubes",
+            made_for="on the dates that the three cubes have",
             remedy="xrs.fuse_sts trains one if none is given; model=xrs.train_sts(hs, ms, wide)",
         )
         card = one.card
