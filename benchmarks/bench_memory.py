@@ -14,11 +14,13 @@ from typing import Any
 import dask
 import numpy as np
 import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 import xrs
 from benchmarks.cases import RATIO, cube_of
 from benchmarks.common import Table
-from xrs.cube import band_keys
+from xrs.cube import assign_bands, assign_geobox, band_keys
 from xrs.io.product import open_product, to_product
 from xrs.lazy.cluster import local_cluster
 from xrs.lazy.generate import generate
@@ -31,6 +33,9 @@ SCHEDULERS = ("threads", "distributed")
 
 BANDS, CHUNK = 4, 512
 
+#: Of the shipped model that makes EnMAP's bands of Sentinel-2's.
+S2_BANDS, ENMAP_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"), 213
+
 #: Dates of the fine cube that starfm predicts from, and pixels of it along a coarse one.
 PAIRS, COARSE_RATIO = 5, 8
 
@@ -42,7 +47,7 @@ class Case:
     Attributes
     ----------
     verb : str
-        A pansharpening method or network, ``whittaker``, or ``starfm``.
+        A pansharpening method or network, ``whittaker``, ``starfm``, or ``spectralift``.
     rows, columns, dates : int
         Of the finest grid.
     chunk : int
@@ -65,7 +70,7 @@ def tables(quick: bool) -> Iterator[Table]:
         "Peak resident memory of a worker, MB, when the cube grows ten times",
         ("job", "growth", "scheduler", "small", "large", "ratio", "large cube, GB"),
         notes="Each job in processes of its own; the interpreter and its libraries are counted in. From "
-        "products on disk to a product without overviews. "
+        "products on disk to a product without overviews; spectralift from a cube made on the fly to its bands' means. "
         "threads: one process with two threads; distributed: the larger of two workers. To reach: 1.15.",
     )
     for verb, growth, *sizes in cases(quick):
@@ -93,12 +98,13 @@ def cases(quick: bool) -> Iterator[tuple[str, str, Case, Case]]:
     if not quick:
         yield "smooth whittaker", "space", *(Case("whittaker", 2048, n * 2048, 48, chunk) for n in (1, 10))
         yield "smooth whittaker", "time", *(Case("whittaker", 2048, 2048, n, chunk) for n in (48, 480))
+        yield "spectra spectralift", "space", *(Case("spectralift", 1024, n * 2048, 1, 1024) for n in (1, 10))
         yield "fuse starfm", "time", *(Case("starfm", 1024, 1024, n, chunk) for n in (32, 320))
 
 
 def size_of(case: Case) -> float:
     """Gigabytes of a job's result."""
-    bands = 1 if case.verb == "whittaker" else BANDS
+    bands = {"whittaker": 1, "spectralift": ENMAP_BANDS}.get(case.verb, BANDS)
     return 4e-9 * case.dates * bands * case.rows * case.columns
 
 
@@ -113,6 +119,8 @@ def write_sources(case: Case) -> None:
     """Products that a job reads: random reflectance in steps of 1e-4, made on the fly."""
     folder, chunk = Path(case.folder), case.chunk
     shape = (case.dates, 1, case.rows, case.columns)
+    if case.verb == "spectralift":
+        return
     if case.verb == "whittaker":
         _write(folder / "series", shape, (8, 1, chunk, chunk), 10.0)
         return
@@ -150,6 +158,10 @@ def run_job(case: Case, scheduler: str) -> float:
 
 
 def _write_result(case: Case, client: Any) -> None:
+    if case.verb == "spectralift":
+        # A product of hundreds of bands would be a matter of the disk.
+        spectra(case).mean(("y", "x"), skipna=False).compute()
+        return
     with tempfile.TemporaryDirectory() as folder:
         to_product(result_of(case), Path(folder) / "result", overviews=False, progress=False, client=client)
 
@@ -170,6 +182,15 @@ def result_of(case: Case) -> xr.DataArray:
     ms, pan = source("ms", RATIO), source("pan").isel(band=0, drop=True)
     options = {"model": _network(case.verb, ms)} if get_method(case.verb, "pansharpen").needs_model else {}
     return xrs.pansharpen(ms, pan, case.verb, **options)
+
+
+def spectra(case: Case) -> xr.DataArray:
+    """EnMAP's bands of a Sentinel-2 cube that is made on the fly."""
+    shape, chunks = (len(S2_BANDS), case.rows, case.columns), (len(S2_BANDS), case.chunk, case.chunk)
+    values = xr.DataArray(generate(_block, shape, chunks, np.float32, params={}), dims=("band", "y", "x"))
+    box = GeoBox(shape[1:], Affine(10.0, 0, 5e5, 0, -10.0, 5e6), "EPSG:32631")
+    cube = assign_geobox(assign_bands(values, S2_BANDS), box)
+    return xrs.spectral_superres(cube, "enmap", sensor="sentinel-2a")
 
 
 def _network(name: str, ms: xr.DataArray) -> Model:

@@ -63,6 +63,7 @@ def map_tiles(
     bandwise: bool = False,
     aside: Sequence[str] = (),
     dates: Dates | None = None,
+    made: int = 0,
     name: str = "tiles",
 ) -> Any:
     """Apply a method to every tile of every date.
@@ -95,6 +96,8 @@ def map_tiles(
     dates : Dates, optional
         If given, the method sees all dates of a chunk of the output at once: its tile has arrays (date, band, y, x)
         and their ``days``, it returns (date, band, y, x), and puts NaN back itself.
+    made : int
+        Bands the method makes on its way to those it puts out, where these are fewer; tiles are cut accordingly.
     name : str
         Prefix of the graph's keys.
 
@@ -105,7 +108,7 @@ def map_tiles(
     """
     params = dict(params or {})
     times = None if dates is None else dates.chunks
-    plan = make_plan(sources, bands=bands, factor=factor, margin=2 * halo, block=block, times=times)
+    plan = make_plan(sources, bands=max(bands, made), factor=factor, margin=2 * halo, block=block, times=times)
     _check_size(plan, passes, params)
     reader = _reader(sources, halo, 2 * halo, dates)
     shared = dict(shared or {})

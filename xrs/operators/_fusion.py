@@ -74,11 +74,13 @@ def fuse(
     spatial_params: Mapping[str, Any],
     shared: Mapping[str, Any] | None = None,
     bands: int = 0,
+    made: int = 0,
 ) -> Any:
     """Run a spatial method over observations that were cropped to one area.
 
     ``spatial_params`` are those only the operator knows (``psf``); a method gets the ones it names, and all that is
-    ``shared``. It puts out the bands of the ``carriers``, or as many others as ``bands``.
+    ``shared``. It puts out the bands of the ``carriers``, or as many others as ``bands``; on the way to them
+    it makes as many as ``made``.
     """
     named = {p.name for p in method.params}
     full = dict(binding.params) | {k: v for k, v in spatial_params.items() if k in named}
@@ -91,6 +93,7 @@ def fuse(
         factor=factor,
         shared=shared,
         carriers=carriers,
+        made=made,
     )
 
 
@@ -104,6 +107,7 @@ def apply_method(
     shared: Mapping[str, Any] | None = None,
     carriers: tuple[str, ...] = (),
     dates: Dates | None = None,
+    made: int = 0,
 ) -> Any:
     """Hand a method with all its parameters to ``lazy``: those that are ``shared`` once, the others with every task."""
     large = {p.name for p in method.params if p.shared}
@@ -120,6 +124,7 @@ def apply_method(
         carriers=carriers,
         bandwise=method.bandwise,
         dates=dates,
+        made=made,
         name=f"xrs-{method.name}",
     )
 

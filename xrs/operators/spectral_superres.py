@@ -152,6 +152,7 @@ def spectral_superres(
         spatial_params={"srf": None if rows is None or np.isnan(rows).any() else rows},
         shared=fit,
         bands=count * (1 + spread) + tell,
+        made=0 if resample is None else resample.shape[1] * (1 + spread),
     )
     shown = params | {"to": to if isinstance(to, str) else made.name, "consistent": consistent}
     shown |= {"library": library if isinstance(library, str) else type(library).__name__} if fit else {}
