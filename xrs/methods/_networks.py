@@ -19,7 +19,17 @@ from xrs.methods.base import Binding, Method, Param, State, Tile
 from xrs.models import Input, Model, Observed, check_magnitude, load_model, match_images, shipped_models
 from xrs.models.spread import card_through, seen_through
 
-__all__ = ["BATCH", "DEVICE", "DTYPE", "Bound", "given_models", "network_methods", "only_model"]
+__all__ = [
+    "BATCH",
+    "DEVICE",
+    "DTYPE",
+    "MODEL_PARAMS",
+    "Bound",
+    "given_models",
+    "network_methods",
+    "only_model",
+    "shipped_of",
+]
 
 #: Point spread (band, tap) from the finest grid to each observation's, if known.
 Psf = Mapping[str, Float64] | None
@@ -158,11 +168,9 @@ class _Bind:
 
     def _shipped(self, role: str, observed: Mapping[str, Observed]) -> Bound | None:
         """A model that comes with the library, if one fits."""
-        for name in shipped_models():
-            model = load_model(name)
-            if (model.card.network, model.card.task) == (self.network, self.family):
-                with contextlib.suppress(ModelCardError):
-                    return Bound(model, match_images(model.card, observed, role))
+        for model in shipped_of(self.network, self.family):
+            with contextlib.suppress(ModelCardError):
+                return Bound(model, match_images(model.card, observed, role))
         return None
 
     def _untrained(self, role: str, observed: Mapping[str, Observed]) -> Bound:
@@ -195,6 +203,12 @@ def only_model(models: Sequence[Model], network: str, task: str, *, made_for: st
     if (card.network, card.task) != (network, task):
         raise ModelCardError(f"the model is a {card.network} for task {card.task!r}", f"a {network} for {task!r}")
     return models[0]
+
+
+def shipped_of(network: str, task: str) -> list[Model]:
+    """The models of a network that come with the library."""
+    models = map(load_model, shipped_models())
+    return [model for model in models if (model.card.network, model.card.task) == (network, task)]
 
 
 def given_models(value: Any) -> tuple[Model, ...]:
@@ -239,6 +253,21 @@ BATCH = Param(
     "patches at once; halved where memory runs out",
     "'auto' or a whole number from 1 on",
     lambda value: value == "auto" or _is_count(value),
+)
+
+#: Of networks that are of no use without a model.
+MODEL_PARAMS = (
+    Param(
+        "model",
+        None,
+        "the trained network: a Model, a path, a URL or a name of xrs.list_models(); without one a shipped model that "
+        "fits the bands",
+        convert=given_models,
+        shared=True,
+    ),
+    DEVICE,
+    DTYPE,
+    BATCH,
 )
 
 _PARAMS = (

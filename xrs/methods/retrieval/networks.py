@@ -11,11 +11,11 @@ import numpy as np
 
 from xrs.errors import BandNotFoundError, ModelCardError, ParameterError
 from xrs.kernels.types import Bool, Float32
-from xrs.methods._networks import BATCH, DEVICE, DTYPE, given_models, only_model
-from xrs.methods.base import Binding, Method, Param, State, Tile
+from xrs.methods._networks import MODEL_PARAMS, only_model, shipped_of
+from xrs.methods.base import Binding, Method, State, Tile
 from xrs.methods.retrieval._bands import find_sentinel2, reflectance
 from xrs.methods.retrieval._variables import limited, variable_of
-from xrs.models import Model, Observed, load_model, shipped_models
+from xrs.models import Model, Observed
 from xrs.nets.registry import networks
 
 __all__ = ["METHODS"]
@@ -83,29 +83,13 @@ class _Bind:
 
     def _shipped(self, observed: Mapping[str, Observed]) -> tuple[Model, ...]:
         """The model that comes with the library for the most of the bands; that for the fewest if none fits."""
-        cards = ((load_model(name)) for name in shipped_models())
-        fitting = [m for m in cards if (m.card.network, m.card.task) == (self.network, _TASK)]
-        by_bands = sorted(fitting, key=lambda m: len(m.card.images[0].bands), reverse=True)
+        by_bands = sorted(shipped_of(self.network, _TASK), key=lambda m: len(m.card.images[0].bands), reverse=True)
         for model in by_bands:
             with contextlib.suppress(BandNotFoundError, ModelCardError):
                 find_sentinel2(observed, model.card.images[0].bands[:-_ANGLES])
                 return (model,)
         return tuple(by_bands[-1:])
 
-
-_PARAMS = (
-    Param(
-        "model",
-        None,
-        "the trained network: a Model, a path, a URL or a name of xrs.list_models(); without one a shipped model that "
-        "fits the bands",
-        convert=given_models,
-        shared=True,
-    ),
-    DEVICE,
-    DTYPE,
-    BATCH,
-)
 
 METHODS = tuple(
     Method(
@@ -114,7 +98,7 @@ METHODS = tuple(
         summary=network.summary,
         apply=_apply,
         reference=network.reference,
-        params=_PARAMS,
+        params=MODEL_PARAMS,
         needs=("ms", "angles", "model"),
         bind=_Bind(network.name),
         engines=("torch",),

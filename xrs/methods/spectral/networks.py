@@ -11,9 +11,9 @@ import numpy as np
 
 from xrs.errors import ModelCardError
 from xrs.kernels.types import Float32
-from xrs.methods._networks import BATCH, DEVICE, DTYPE, given_models, only_model
-from xrs.methods.base import Binding, Method, Param, State, Tile
-from xrs.models import Input, Model, Observed, check_magnitude, load_model, match_images, shipped_models
+from xrs.methods._networks import MODEL_PARAMS, only_model, shipped_of
+from xrs.methods.base import Binding, Method, State, Tile
+from xrs.models import Input, Model, Observed, check_magnitude, match_images
 from xrs.nets.registry import networks
 
 __all__ = ["METHODS"]
@@ -65,28 +65,12 @@ class _Bind:
 
     def _shipped(self, observed: Mapping[str, Observed]) -> tuple[Model, ...]:
         """The model that comes with the library, if one fits."""
-        for name in shipped_models():
-            model = load_model(name)
-            if (model.card.network, model.card.task) == (self.network, _TASK):
-                with contextlib.suppress(ModelCardError):
-                    match_images(model.card, observed)
-                    return (model,)
+        for model in shipped_of(self.network, _TASK):
+            with contextlib.suppress(ModelCardError):
+                match_images(model.card, observed)
+                return (model,)
         return ()
 
-
-_PARAMS = (
-    Param(
-        "model",
-        None,
-        "the trained network: a Model, a path, a URL or a name of xrs.list_models(); without one a shipped model that "
-        "fits the bands",
-        convert=given_models,
-        shared=True,
-    ),
-    DEVICE,
-    DTYPE,
-    BATCH,
-)
 
 METHODS = tuple(
     Method(
@@ -95,7 +79,7 @@ METHODS = tuple(
         summary=network.summary,
         apply=_apply,
         reference=network.reference,
-        params=_PARAMS,
+        params=MODEL_PARAMS,
         halo=_halo,
         needs=("ms", "model") if network.images == 1 else ("ms", "coarse", "model"),
         bind=_Bind(network.name),
