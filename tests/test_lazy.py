@@ -86,6 +86,13 @@ def test_a_scene_smaller_than_the_halo_mirrors_again_and_again() -> None:
     np.testing.assert_allclose(out[0, 0], uniform_filter(image[0, 0], 11, mode="reflect"), atol=1e-6)
 
 
+def test_tiles_leave_room_for_the_bands_made_on_the_way() -> None:
+    source = {"a": Source(da.zeros((1, 1, 2048, 2048), chunks=-1, dtype=np.float32))}
+    with dask.config.set({"xrs.task-memory": "64MiB"}):
+        out = map_tiles(_box, source, bands=1, factor=1, made=200, params={"width": 1})
+    assert 200 * 4 * max(out.chunks[2]) * max(out.chunks[3]) < 64 * 2**20
+
+
 def test_a_halo_costs_no_more_than_three_tasks_a_chunk() -> None:
     x = da.zeros((1, 1, 256, 256), chunks=(1, 1, 16, 16), dtype="float32")
     local = map_tiles(_box, {"a": Source(x)}, bands=1, factor=1, halo=2, params={"width": 5})
