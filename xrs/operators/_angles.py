@@ -39,7 +39,9 @@ def cosines(
     """
     full = with_all_dims(cube)
     angles = {
-        "view_zenith": _first(view_zenith, _told(cube, "view_zenith", "view:incidence_angle", "view:off_nadir"), _NADIR),
+        "view_zenith": _first(
+            view_zenith, _told(cube, "view_zenith", "view:incidence_angle", "view:off_nadir"), _NADIR
+        ),
         "sun_zenith": _first(sun_zenith, _told(cube, "sun_zenith"), _from_elevation(cube)),
         "relative_azimuth": _first(relative_azimuth, _told(cube, "relative_azimuth"), _from_azimuths(cube), _ACROSS),
     }

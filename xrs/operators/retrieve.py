@@ -57,7 +57,8 @@ def retrieve(
     sun_zenith, view_zenith, relative_azimuth : float or xarray.DataArray (time), ([time,] y, x), optional
         Degrees. If not given, the cube's coordinates or attributes of these names, or STAC's ``view:sun_elevation``,
         ``view:incidence_angle`` (else ``view:off_nadir``), ``view:sun_azimuth`` and ``view:azimuth``. The sun's must be
-        known where the method needs angles; the view is taken as nadir (0 degrees) and the relative azimuth as 90 degrees if nothing tells.
+        known where the method needs angles; the view is taken as nadir (0 degrees) and the relative azimuth as 90
+        degrees if nothing tells.
     sensor : str or Sensor, optional
         Sentinel-2A, 2B or 2C; taken from the attribute ``platform`` or the bands' wavelengths.
     **params
