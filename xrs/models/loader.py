@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +21,9 @@ __all__ = ["Model", "list_models", "load_model", "shipped_models"]
 
 _SHIPPED = files("xrs.models") / "shipped"
 _SUFFIX = ".safetensors"
+
+#: Bands that a model's repr lists; of more it tells the first and the last.
+_SHOWN = 20
 
 
 class Model:
@@ -192,8 +195,14 @@ class Model:
         first, last = self.card.images[0], self.card.result
         return (
             f"<Model {self.card.network} sha256={self.card.sha256[:12]} ({self.card.task} x{last.ratio}): "
-            f"{', '.join(last.bands)} by {', '.join(first.bands)}>"
+            f"{_shortened(last.bands)} by {_shortened(first.bands)}>"
         )
+
+
+def _shortened(names: Sequence[str]) -> str:
+    if len(names) <= _SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[:3])}, ..., {names[-1]} ({len(names)} bands)"
 
 
 def load_model(source: str | os.PathLike[str] | Model, *, in_memory: bool = False) -> Model:

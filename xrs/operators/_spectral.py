@@ -20,6 +20,9 @@ from xrs.sensors import Sensor, get_sensor, sensor_from_table, spectral_response
 
 __all__ = ["Constrained", "Constraint", "Lesson", "constraint_of", "response_rows", "seeing", "wanted_bands"]
 
+#: No optical band has its centre below this in nm, and none above it in µm.
+_LEAST_NM = 100.0
+
 
 def wanted_bands(to: Any) -> Sensor:
     """The bands that are wanted: a sensor, or wavelengths in nm, each band as wide as its step.
@@ -37,6 +40,8 @@ def wanted_bands(to: Any) -> Sensor:
         centres = np.empty(0)
     if centres.ndim != 1 or centres.size < 2 or not (np.diff(centres) > 0).all():
         raise ParameterError(f"to={to!r}", "a sensor, or two or more wavelengths in nm that ascend")
+    if centres[0] < _LEAST_NM:
+        raise ParameterError(f"to= from {centres[0]:g} to {centres[-1]:g}", "wavelengths in nm", "multiply µm by 1000")
     keys = [f"{centre:g}" for centre in centres]
     return sensor_from_table({"key": keys, "wavelength": centres, "fwhm": np.gradient(centres)}, name="wavelengths")
 

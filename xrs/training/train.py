@@ -120,9 +120,9 @@ def train(
         With a library: of what ``sensor`` sees, relative and absolute, see :func:`xrs.spectra.draw_pairs`; 0.02 if not
         given.
     physics_weight : float, optional
-        For ``task="spectral"``: how much the mean of |Phi(X) - Y| adds to the loss, Phi(X) what the sensor would see
-        in the result and Y what it saw. 0.1 if not given, for the bands whose response is known and that the result
-        covers.
+        For ``task="spectral"``: how much the mean of ``|Phi(X) - Y|`` adds to the loss, Phi(X) what the sensor would
+        see in the result and Y what it saw. 0.1 if not given, for the bands whose response is known and that the
+        result covers.
     loss : str or mapping of str to float
         ``"l1"``, ``"sam"``, ``"ergas"``, ``"gradient"``, or weights of several. ``{"l1": 1.0, "adversarial": 1e-3}``
         also trains against a discriminator, for sharper results at a larger error; see
