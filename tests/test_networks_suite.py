@@ -208,7 +208,7 @@ class TestEngine:
         tree = s2_tree(8, sixty=False)
         model = s2_model(tree, seed=7)
         expected = tree.rsfuse.sharpen(method="dsen2", model=model)["B11"]
-        network = engine.loaded_network(model, torch.device("cpu"))
+        network = engine._held(model, torch.device("cpu")).network
         sizes, forward = [], network.forward
 
         def small_memory(*images: torch.Tensor) -> torch.Tensor:
@@ -233,7 +233,7 @@ class TestEngine:
         def no_memory(*_: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-        monkeypatch.setattr(engine.loaded_network(model, torch.device("cpu")), "forward", no_memory)
+        monkeypatch.setattr(engine._held(model, torch.device("cpu")).network, "forward", no_memory)
         with pytest.raises(xrs.errors.ParameterError, match="one patch does not fit"):
             tree.rsfuse.sharpen(method="dsen2", model=model)
 

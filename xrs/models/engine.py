@@ -51,7 +51,7 @@ _BATCH = {"cpu": 1, "cuda": 16}
 #: Networks a process holds; the one used longest ago goes first.
 _HELD = 16
 
-_networks: OrderedDict[tuple[str, str], _Held] = OrderedDict()
+_networks: OrderedDict[tuple[str, str, bool], _Held] = OrderedDict()
 _fitting_batch: dict[tuple[str, str, int], int] = {}
 _load_lock = threading.Lock()
 _gpu_locks: dict[str, threading.Lock] = {}
@@ -141,9 +141,18 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device) if ":" in device else torch.device("cuda", torch.cuda.current_device())
 
 
-def loaded_network(model: Model, device: torch.device) -> nn.Module:
-    """The network of a model on a device, ready to infer; loaded once per process and device."""
-    return _held(model, device).network
+def loaded_network(model: Model, device: str = "auto") -> nn.Module:
+    """The network of a model for those who run it themselves, as on several dates; loaded once a process and device.
+
+    Parameters
+    ----------
+    model : Model
+    device : str
+        See :func:`pick_device`.
+    """
+    chosen = pick_device(device)
+    _bound_threads()
+    return _held(model, chosen, watched=False).network
 
 
 @dataclass(frozen=True)
@@ -154,14 +163,16 @@ class _Held:
     layers: Mapping[bool, Layers]
 
 
-def _held(model: Model, device: torch.device) -> _Held:
-    key = (model.card.to_json(), str(device))
+def _held(model: Model, device: torch.device, *, watched: bool = True) -> _Held:
+    """A model's network; its layers are ``watched`` for those who run it on images and need no margin throughout."""
+    key = (model.card.to_json(), str(device), watched)
     with _load_lock:
         if key not in _networks:
             keep_memory()
             network = model.build().eval().requires_grad_(False)
-            layers = _layers(network, model.card)
-            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            layers = _layers(network, model.card) if watched else {}
+            layout = {"memory_format": torch.channels_last} if watched else {}
+            network.to(device=device, **layout)  # type: ignore[call-overload]
             _networks[key] = _Held(network, layers)
             _LOG.info("loaded %r on %s", model, device)
             while len(_networks) > _HELD:

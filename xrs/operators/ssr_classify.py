@@ -19,7 +19,7 @@ from xrs.methods import Method, Tile
 from xrs.models import ImageSpec, Model, check_magnitude
 from xrs.nets.registry import get_network
 from xrs.operators._fusion import check_floats, label
-from xrs.operators.ssr_cloud import bands_of, loaded, model_for, with_bands
+from xrs.operators.ssr_cloud import bands_of, model_for, with_bands
 
 __all__ = ["ssr_classify"]
 
@@ -143,11 +143,11 @@ class _Look:
 
     def __call__(self, tile: Tile, _: Mapping[str, Any], *, model: Model) -> Float32:
         """Without the halo."""
-        from xrs.models.engine import pick_device
+        from xrs.models.engine import loaded_network
         from xrs.nets.ssr_classify import classified
 
         check_magnitude(model.card, tile["ms"])
-        network = loaded(model, str(pick_device(self.device)))
+        network: Any = loaded_network(model, self.device)
         scale = np.float32(model.card.scale)
         probability, spectra = classified(network, tile["ms"] / scale)
         return np.concatenate([probability, spectra * scale]) if self.spectra else probability

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,7 +39,6 @@ __all__ = [
     "bands_of",
     "check_wavelengths",
     "clear_of",
-    "loaded",
     "model_for",
     "on_one_grid",
     "spectral_cube",
@@ -278,11 +276,11 @@ class _Look:
 
     def __call__(self, tile: Tile, _: Mapping[str, Any], *, model: Model) -> Float32:
         """Each target of a tile."""
-        from xrs.models.engine import pick_device
+        from xrs.models.engine import loaded_network
 
         _check_probability(tile["clear"])
         check_magnitude(model.card, tile["series"])
-        network = loaded(model, str(pick_device(self.device)))
+        network = loaded_network(model, self.device)
         series, clear = tile["series"] / np.float32(model.card.scale), tile["clear"][:, 0]
         parts = [self._of_date(network, series, clear, tile.days["series"], day) for day in tile.days["target"]]
         return np.stack(parts) * np.float32(model.card.scale)
@@ -303,12 +301,6 @@ class _Look:
         nowhere = (clear.max(axis=0) <= 0)[margin:-margin, margin:-margin]
         found[:, nowhere] = np.nan
         return found
-
-
-@lru_cache(maxsize=4)
-def loaded(model: Model, device: str) -> Any:
-    """A model's network, ready to infer."""
-    return model.build().eval().requires_grad_(False).to(device)
 
 
 def _predicted(

@@ -146,7 +146,9 @@ class _Loaded:
 
 @lru_cache(maxsize=4)
 def _loaded(model: Model, device: str) -> _Loaded:
-    network: Any = model.build().eval().requires_grad_(False).to(device)
+    from xrs.models.engine import loaded_network
+
+    network: Any = loaded_network(model, device)
     told = model.card.uncertainty
     members, heads = (tuple(network.members), tuple(network.heads)) if told else ((network,), ())
     known, held = known_of_model(model), _first_of(model)
