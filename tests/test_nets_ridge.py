@@ -102,3 +102,17 @@ class TestNeighbourhood:
             rcond=None,
         )[1].mean() / (4 * 24 * 24)
         assert left < 0.02 * alone
+
+
+@pytest.mark.parametrize("name", ["spectralift", "srecnn", "rercnn", "dster", "hsrnet"])
+def test_starts_are_the_same_from_call_to_call(name: str) -> None:
+    """Whatever lies in memory beside them."""
+    generator = torch.Generator().manual_seed(6)
+    image, target = (torch.rand((8, bands, 8, 8), generator=generator) for bands in (5, 20))
+    held, starts = [], []
+    for size in range(1, 13):
+        held.append(torch.empty(97 * size))
+        network = get_network(name).build((5,), (1,), outputs=20, seed=3)
+        network.begin([image.clone()], target.clone(), torch.ones_like(target, dtype=torch.bool))
+        starts.append(torch.cat([weights.flatten() for weights in network.state_dict().values()]))
+    assert all(torch.equal(start, starts[0]) for start in starts)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from xrs.nets._blocks import regression
+from xrs.nets._blocks import least_squares, regression
 
 __all__ = ["MirroredConv", "SpectralAttention", "begin_as_regression", "mirrored", "start_as_torch"]
 
@@ -148,7 +148,7 @@ def begin_as_regression(layer: nn.Conv2d, image: Tensor, target: Tensor, mask: T
         return False
     if layer.bias is None:
         given, wanted = (one.movedim(1, -1)[seen].double() for one in (image, target))
-        slopes = torch.linalg.lstsq(given, wanted).solution.T[:, :, None, None]
+        slopes = least_squares(given, wanted).T[:, :, None, None]
     else:
         slopes, offsets = regression(image, target, seen)
         layer.bias.copy_(offsets)

@@ -10,7 +10,7 @@ from torch.nn.functional import dropout2d, interpolate
 
 from xrs.errors import ParameterError
 
-__all__ = ["Chain", "ResidualBlock", "conv", "he_uniform", "regression", "stacked", "upsampled"]
+__all__ = ["Chain", "ResidualBlock", "conv", "he_uniform", "least_squares", "regression", "stacked", "upsampled"]
 
 
 def conv(inputs: int, outputs: int, size: int = 3, groups: int = 1, bias: bool = True) -> nn.Conv2d:
@@ -51,8 +51,17 @@ def regression(images: Tensor, targets: Tensor, mask: Tensor | None = None) -> t
     given, wanted = (image.movedim(1, -1).flatten(0, 2) for image in (images, targets))
     if mask is not None:
         given, wanted = given[mask.flatten()], wanted[mask.flatten()]
-    found = torch.linalg.lstsq(torch.nn.functional.pad(given.double(), (0, 1), value=1.0), wanted.double()).solution
+    found = least_squares(torch.nn.functional.pad(given.double(), (0, 1), value=1.0), wanted.double())
     return found[:-1].T[:, :, None, None].float(), found[-1].float()
+
+
+def least_squares(given: Tensor, wanted: Tensor) -> Tensor:
+    """What leads nearest from rows of one matrix to those of the other, of the least norm if there are several.
+
+    The same for the same input: torch's default driver rounds otherwise from call to call.
+    """
+    solution: Tensor = torch.linalg.lstsq(given, wanted, driver="gelsd").solution
+    return solution
 
 
 def upsampled(image: Tensor, ratio: int, mode: str = "bilinear") -> Tensor:

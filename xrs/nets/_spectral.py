@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from xrs.nets._blocks import conv, he_uniform
+from xrs.nets._blocks import conv, he_uniform, least_squares
 
 __all__ = ["SpectralChain"]
 
@@ -67,7 +67,7 @@ class SpectralChain(nn.Module):
         centre, mean = features.mean(dim=0), wanted.mean(dim=0)
         gram = (features - centre).T @ (features - centre)
         gram += _RIDGE * features.square().sum() / len(centre) * torch.eye(len(centre), dtype=torch.float64)
-        slopes = torch.linalg.lstsq(gram, (features - centre).T @ (wanted - mean)).solution.T
+        slopes = least_squares(gram, (features - centre).T @ (wanted - mean)).T
         self.tail.weight.copy_(slopes[:, :, None, None])
         self.tail.get_parameter("bias").copy_(mean - slopes @ centre)
 
