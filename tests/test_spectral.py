@@ -143,6 +143,7 @@ class TestTheResult:
         assert geobox_of(out) == geobox_of(ms)
         assert out["x"].values.tobytes() == ms["x"].values.tobytes()
         np.testing.assert_array_equal(out["time"], ms["time"])
+        assert "platform" not in out.attrs
         assert out.attrs["xrs:method"] == "ridge" and "spectral_superres" in out.attrs["history"]
 
     def test_a_dataset_gives_a_dataset(self) -> None:

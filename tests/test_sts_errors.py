@@ -21,9 +21,10 @@ from xrs.models import Model
 from xrs.nets.lts_mtl import LtsMtl
 from xrs.nets.uncertain import LaplaceHead
 from xrs.operators.fuse_sts import Sensors, StsCase
+from xrs.training.steps import Steps
 from xrs.training.sts import fuse_sts, train_sts
 from xrs.training.sts_examples import examples_of, key_dates, known_of, read_windows
-from xrs.training.sts_fit import Steps, begin, fit
+from xrs.training.sts_fit import begin, fit
 from xrs.training.sts_uncertainty import HEAD_MARGIN
 
 

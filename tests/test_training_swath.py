@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ import xrs
 from xrs.cube import assign_bands, assign_geobox, geobox_of, shared_pixels
 from xrs.errors import GridMismatchError, ModelCardError, ParameterError, RadiometryError, TimeAxisError, XrsError
 from xrs.models import Model
+from xrs.nets import get_network
 from xrs.nets.receptive import receptive_margin
 from xrs.quality import error_by_distance
 from xrs.training.swath import train_swath
@@ -88,6 +90,19 @@ def test_any_chunking_gives_the_same_pixels_and_stays_lazy(chunks: Any) -> None:
     with nothing_computed():
         lazy = rechunked(_hs(), 7, 9).rsfuse.expand_swath(rechunked(_ms(), *chunks), model=model)
     np.testing.assert_allclose(lazy.compute(scheduler="threads").values, expected.values, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunks", [(13, 21), ((31, 1), (1, 40, 23))])
+def test_networks_that_look_at_windows_do_not_see_the_chunking(chunks: Any) -> None:
+    card = _model().card
+    assert card.outputs is not None
+    config = {"stages": 1, "subspace": 3}
+    module = get_network("hsrnet").build(card.bands, (1,), outputs=len(card.outputs.bands), seed=1, **config)
+    facts = {"network": "hsrnet", "config": config, "margin": 2, "window": 8}
+    model = Model.from_module(module, replace(card, **facts))
+    expected = xrs.expand_swath(_hs(), _ms(), model=model)
+    lazy = xrs.expand_swath(_hs(), rechunked(_ms(), *chunks), model=model)
+    np.testing.assert_allclose(lazy.compute().values, expected.values, atol=1e-5)
 
 
 def test_training_does_not_depend_on_the_chunking_and_repeats() -> None:

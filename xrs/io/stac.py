@@ -88,8 +88,8 @@ def open_stac(
         band, NaN where nothing was seen, and the quality layer, if the items have one, as an integer variable with CF
         flags, never masked. Times ascend (UTC); ``wavelength`` and ``fwhm`` of bands are in nm. The attribute
         ``xrs:sources`` holds the identifiers of the items. Angles of sun and view that items tell
-        (``view:sun_elevation``, ``view:sun_azimuth``, ``view:off_nadir``, ``view:azimuth``) are coordinates along
-        ``time`` in degrees: the mean of a date's items, NaN for a date whose items tell none.
+        (``view:sun_elevation``, ``view:sun_azimuth``, ``view:off_nadir``, ``view:incidence_angle``, ``view:azimuth``)
+        are coordinates along ``time`` in degrees: the mean of a date's items, NaN for a date whose items tell none.
 
     Raises
     ------

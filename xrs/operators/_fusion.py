@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xrs.cube import assign_geobox, band_keys, geobox_of, provenance, to_json, wavelengths, with_all_dims
+from xrs.cube import assign_bands, assign_geobox, band_keys, geobox_of, provenance, to_json, wavelengths, with_all_dims
 from xrs.cube.bands import BAND_COORDS
 from xrs.errors import RadiometryError, TimeAxisError
 from xrs.lazy import Dates, Source, map_tiles
 from xrs.methods import Binding, Method
-from xrs.models import Observed
+from xrs.models import ImageSpec, Observed
 
-__all__ = ["apply_method", "check_floats", "common_dates", "fuse", "label", "observed"]
+__all__ = ["apply_method", "check_floats", "common_dates", "fuse", "label", "observed", "with_bands"]
 
 
 def check_floats(role: str, cube: xr.DataArray) -> None:
@@ -164,6 +164,27 @@ def label(
     result.attrs["xrs:method"] = method.name
     result.attrs |= _sources([like, *beside])
     return result
+
+
+def with_bands(
+    cube: xr.DataArray, bands: ImageSpec, times: Any = None, *, common_names: Sequence[str] = ()
+) -> xr.DataArray:
+    """A cube's first image under the names of other bands and dates: what a result is labelled like."""
+    first = cube.expand_dims(band=1) if "band" not in cube.dims else cube
+    first = first.isel(band=[0] * len(bands.bands))
+    if times is not None:
+        first = first.isel(time=[0] * len(times)).assign_coords(time=times)
+    first = first.drop_vars([name for name, coord in first.coords.items() if "band" in coord.dims])
+    first = assign_bands(
+        first,
+        bands.bands,
+        common_name=common_names if any(common_names) else None,
+        wavelength=bands.wavelengths or None,
+        fwhm=bands.fwhm or None,
+    )
+    # It is no image of that instrument any more.
+    first.attrs.pop("platform", None)
+    return first
 
 
 def _sources(cubes: Sequence[xr.DataArray]) -> dict[str, str]:

@@ -15,13 +15,20 @@ from xrs.errors import BandNotFoundError, ParameterError
 from xrs.kernels.types import Float32, Float64
 from xrs.methods.base import State, Tile
 from xrs.methods.spectral._projection import consistent, gain, residual
+from xrs.models import ImageSpec
 from xrs.operators._sensors import sensor_of
 from xrs.sensors import Sensor, get_sensor, sensor_from_table, spectral_response
 
-__all__ = ["Constrained", "Constraint", "Lesson", "constraint_of", "response_rows", "seeing", "wanted_bands"]
-
-#: No optical band has its centre below this in nm, and none above it in µm.
-_LEAST_NM = 100.0
+__all__ = [
+    "Constrained",
+    "Constraint",
+    "Lesson",
+    "constraint_of",
+    "response_rows",
+    "seeing",
+    "spec_of_sensor",
+    "wanted_bands",
+]
 
 
 def wanted_bands(to: Any) -> Sensor:
@@ -40,10 +47,19 @@ def wanted_bands(to: Any) -> Sensor:
         centres = np.empty(0)
     if centres.ndim != 1 or centres.size < 2 or not (np.diff(centres) > 0).all():
         raise ParameterError(f"to={to!r}", "a sensor, or two or more wavelengths in nm that ascend")
-    if centres[0] < _LEAST_NM:
-        raise ParameterError(f"to= from {centres[0]:g} to {centres[-1]:g}", "wavelengths in nm", "multiply µm by 1000")
     keys = [f"{centre:g}" for centre in centres]
     return sensor_from_table({"key": keys, "wavelength": centres, "fwhm": np.gradient(centres)}, name="wavelengths")
+
+
+def spec_of_sensor(sensor: Sensor, ratio: int = 1) -> ImageSpec:
+    """The bands of a sensor, but for the panchromatic one, as cards tell them."""
+    bands = sensor.find()
+    return ImageSpec(
+        tuple(band.key for band in bands),
+        ratio,
+        tuple(band.wavelength for band in bands),
+        tuple(band.fwhm for band in bands),
+    )
 
 
 def seeing(groups: Mapping[str, xr.DataArray], given: str | Sensor | None) -> Sensor | None:

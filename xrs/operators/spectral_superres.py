@@ -9,14 +9,21 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xrs.cube import assign_bands, band_keys, check_reflectance, to_array, to_dataset
-from xrs.cube.bands import BAND_COORDS
+from xrs.cube import band_keys, check_reflectance, to_array, to_dataset
 from xrs.errors import BandNotFoundError, LayoutError, ModelCardError, ParameterError
 from xrs.kernels.types import Float64
 from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.models import Card
-from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
-from xrs.operators._spectral import Constrained, Constraint, constraint_of, response_rows, seeing, wanted_bands
+from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed, with_bands
+from xrs.operators._spectral import (
+    Constrained,
+    Constraint,
+    constraint_of,
+    response_rows,
+    seeing,
+    spec_of_sensor,
+    wanted_bands,
+)
 from xrs.operators._uncertainty import check_asked, with_ancillaries, with_misfit
 from xrs.operators.sharpen import common_area, split_groups
 from xrs.operators.spectral_pairs import Library, learned
@@ -157,7 +164,8 @@ def spectral_superres(
     shown = params | {"to": to if isinstance(to, str) else made.name, "consistent": consistent}
     shown |= {"library": library if isinstance(library, str) else type(library).__name__} if fit else {}
 
-    like = _with_bands(groups["ms"].isel(y=slice(0), x=slice(0)), made)
+    names = [band.common_name for band in made.bands]
+    like = with_bands(groups["ms"].isel(y=slice(0), x=slice(0)), spec_of_sensor(made), common_names=names)
 
     def labelled(values: Any) -> xr.DataArray:
         own = like.isel(band=slice(values.shape[1]))
@@ -305,19 +313,6 @@ def _constraint(
         if insist:
             raise
         return None
-
-
-def _with_bands(cube: xr.DataArray, bands: Sensor) -> xr.DataArray:
-    """A cube with other bands' coordinates, for what is made of it."""
-    like = cube.isel(band=[0] * len(bands.bands)).drop_vars([*BAND_COORDS, "band"], errors="ignore")
-    named = any(band.common_name for band in bands.bands)
-    return assign_bands(
-        like,
-        [band.key for band in bands.bands],
-        common_name=[band.common_name for band in bands.bands] if named else None,
-        wavelength=[band.wavelength for band in bands.bands],
-        fwhm=[band.fwhm for band in bands.bands],
-    )
 
 
 def _told(result: xr.DataArray, spreads: xr.DataArray | None, misfit: xr.DataArray | None, whole: bool) -> xr.Dataset:

@@ -18,8 +18,8 @@ from xrs.lazy import Source, map_tiles
 from xrs.methods import Method, Tile
 from xrs.models import ImageSpec, Model, check_magnitude
 from xrs.nets.registry import get_network
-from xrs.operators._fusion import check_floats, label
-from xrs.operators.ssr_cloud import bands_of, model_for, with_bands
+from xrs.operators._fusion import check_floats, label, with_bands
+from xrs.operators.ssr_cloud import bands_of, model_for
 
 __all__ = ["ssr_classify"]
 

@@ -12,7 +12,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xrs.cube import (
-    assign_bands,
     band_keys,
     check_reflectance,
     check_time,
@@ -29,9 +28,9 @@ from xrs.kernels.types import Float32, Float64
 from xrs.lazy import Dates, Source, joined_dates, map_tiles
 from xrs.methods import Method, Tile
 from xrs.methods._networks import given_models
-from xrs.models import Card, ImageSpec, Model, check_magnitude, match_images
+from xrs.models import Card, Model, check_magnitude, match_images
 from xrs.nets.registry import get_network
-from xrs.operators._fusion import check_floats, label, observed
+from xrs.operators._fusion import check_floats, label, observed, with_bands
 from xrs.operators._pairs import dates_to_chunks, days_since, pick_targets, runs_of
 from xrs.operators._uncertainty import check_asked, told
 
@@ -43,7 +42,6 @@ __all__ = [
     "on_one_grid",
     "spectral_cube",
     "ssr_cloud",
-    "with_bands",
 ]
 
 Cube = TypeVar("Cube", xr.DataArray, xr.Dataset)
@@ -251,19 +249,6 @@ def on_one_grid(ms: xr.DataArray, hs: xr.DataArray, *others: xr.DataArray) -> tu
     """
     in_ms, in_hs = shared_pixels(geobox_of(ms), geobox_of(hs))
     return ms.isel(in_ms), hs.isel(in_hs), *(other.isel(in_ms) for other in others)
-
-
-def with_bands(cube: xr.DataArray, bands: ImageSpec, times: Any = None) -> xr.DataArray:
-    """A cube's first image under the names of other bands and dates: what a result is labelled like."""
-    first = cube.expand_dims(band=1) if "band" not in cube.dims else cube
-    first = first.isel(band=[0] * len(bands.bands))
-    if times is not None:
-        first = first.isel(time=[0] * len(times)).assign_coords(time=times)
-    first = first.drop_vars([name for name, coord in first.coords.items() if "band" in coord.dims])
-    first = assign_bands(first, list(bands.bands), wavelength=list(bands.wavelengths) or None)
-    # It is no image of that instrument any more.
-    first.attrs.pop("platform", None)
-    return first
 
 
 @dataclass(frozen=True)

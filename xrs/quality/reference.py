@@ -23,14 +23,10 @@ __all__ = [
     "cc",
     "ergas",
     "evaluate",
-    "mrae",
-    "psnr",
+    "one_metric",
     "q2n",
-    "rmse",
-    "rmse_global",
     "sam",
     "scc",
-    "sre",
     "ssim",
     "uiqi",
 ]
@@ -123,7 +119,7 @@ def cc(estimate: Cube, reference: Cube) -> xr.DataArray:
     >>> round(float(cc(2 * truth + 1, truth)), 6)
     1.0
     """
-    return _one("cc", estimate, reference)
+    return one_metric("cc", estimate, reference)
 
 
 def sam(estimate: Cube, reference: Cube) -> xr.DataArray:
@@ -155,34 +151,7 @@ def sam(estimate: Cube, reference: Cube) -> xr.DataArray:
     >>> round(float(sam(other, one)), 4)
     45.0
     """
-    return _one("sam", estimate, reference)
-
-
-def psnr(estimate: Cube, reference: Cube, *, peak: float) -> xr.DataArray:
-    """Peak signal-to-noise ratio of each band, ``10 log10(peak² / MSE)``, in dB; higher is better.
-
-    The literature's score is the mean of the bands' values, which is not that of the bands' mean MSE. Infinite
-    for a band without error.
-
-    Parameters
-    ----------
-    estimate, reference : DataArray or Dataset, ([time,] [band,] y, x)
-    peak : float
-        Largest value the data can take: 1.0 for reflectance, 10000 for Sentinel-2's numbers, 2**bits - 1 for raw ones.
-
-    Returns
-    -------
-    DataArray, ([time,] [band])
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> from xrs.quality import psnr
-    >>> truth = xr.DataArray(np.zeros((2, 2)), coords={"y": [1.0, 0.0], "x": [0.0, 1.0]})
-    >>> round(float(psnr(truth + 0.1, truth, peak=1.0)), 4)
-    20.0
-    """
-    return _one("psnr", estimate, reference, peak=checked_peak(peak))
+    return one_metric("sam", estimate, reference)
 
 
 def ssim(estimate: Cube, reference: Cube, *, data_range: float) -> xr.DataArray:
@@ -216,116 +185,7 @@ def ssim(estimate: Cube, reference: Cube, *, data_range: float) -> xr.DataArray:
     >>> round(float(ssim(truth, truth, data_range=1.0)), 6)
     1.0
     """
-    return _one("ssim", estimate, reference, peak=checked_peak(data_range, "data_range"))
-
-
-def rmse(estimate: Cube, reference: Cube) -> xr.DataArray:
-    """Root mean square error of each band, in units of the data; lower is better.
-
-    The mean of the bands' values (papers) and the error over all bands at once (:func:`rmse_global`) differ.
-
-    Parameters
-    ----------
-    estimate, reference : DataArray or Dataset, ([time,] [band,] y, x)
-
-    Returns
-    -------
-    DataArray, ([time,] [band])
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> from xrs.quality import rmse
-    >>> truth = xr.DataArray(np.zeros((2, 2)), coords={"y": [1.0, 0.0], "x": [0.0, 1.0]})
-    >>> round(float(rmse(truth + [3.0, 4.0], truth)) ** 2, 6)
-    12.5
-    """
-    return _one("rmse", estimate, reference)
-
-
-def rmse_global(estimate: Cube, reference: Cube) -> xr.DataArray:
-    """Root mean square error over all pixels of all bands, in units of the data; lower is better.
-
-    Parameters
-    ----------
-    estimate, reference : DataArray or Dataset, ([time,] [band,] y, x)
-
-    Returns
-    -------
-    DataArray, ([time])
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> from xrs.quality import rmse_global
-    >>> truth = xr.DataArray(np.zeros((2, 2, 2)), coords={"band": ["a", "b"], "y": [1.0, 0.0], "x": [0.0, 1.0]})
-    >>> float(rmse_global(truth + xr.DataArray([1.0, 7.0], dims="band"), truth))
-    5.0
-    """
-    return _one("rmse_global", estimate, reference)
-
-
-def mrae(estimate: Cube, reference: Cube, *, peak: float = 1.0) -> xr.DataArray:
-    """Mean relative absolute error of each band, ``mean(|estimate - reference| / reference)``; lower is better.
-
-    The score of the challenges on spectral reconstruction, which is the mean over bands. Values of the reference below
-    1e-4 of the peak (negative ones too) are left out: the challenges' data have none, and a quotient by next to nothing
-    would outweigh all others.
-
-    Parameters
-    ----------
-    estimate, reference : DataArray or Dataset, ([time,] [band,] y, x)
-    peak : float
-        Largest value the data can take: 1.0 for reflectance.
-
-    Returns
-    -------
-    DataArray, ([time,] [band])
-        NaN for a band whose reference is nowhere above that.
-
-    References
-    ----------
-    Arad et al. (2020), NTIRE 2020 challenge on spectral reconstruction from an RGB image, CVPR Workshops, 1806-1822,
-    10.1109/CVPRW50498.2020.00231.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> from xrs.quality import mrae
-    >>> truth = xr.DataArray([[0.1, 0.2], [0.4, 0.0]], coords={"y": [1.0, 0.0], "x": [0.0, 1.0]})
-    >>> round(float(mrae(truth + 0.02, truth)), 4)
-    0.1167
-    """
-    return _one("mrae", estimate, reference, peak=checked_peak(peak))
-
-
-def sre(estimate: Cube, reference: Cube) -> xr.DataArray:
-    """Signal-to-reconstruction error of each band, ``10 log10(mean(reference)² / MSE)``, in dB; higher is better.
-
-    As defined for DSen2: the square of the mean, not the mean of squares of a signal-to-noise ratio. The literature's
-    score is the mean over bands. Infinite for a band without error.
-
-    Parameters
-    ----------
-    estimate, reference : DataArray or Dataset, ([time,] [band,] y, x)
-
-    Returns
-    -------
-    DataArray, ([time,] [band])
-
-    References
-    ----------
-    Lanaras et al. (2018), ISPRS Journal 146:305-319, 10.1016/j.isprsjprs.2018.09.018.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr
-    >>> from xrs.quality import sre
-    >>> truth = xr.DataArray(np.ones((2, 2)), coords={"y": [1.0, 0.0], "x": [0.0, 1.0]})
-    >>> round(float(sre(truth + 0.01, truth)), 3)
-    40.0
-    """
-    return _one("sre", estimate, reference)
+    return one_metric("ssim", estimate, reference, peak=checked_peak(data_range, "data_range"))
 
 
 def ergas(estimate: Cube, reference: Cube, *, ratio: int) -> xr.DataArray:
@@ -356,7 +216,7 @@ def ergas(estimate: Cube, reference: Cube, *, ratio: int) -> xr.DataArray:
     2.5
     """
     check_ratio(ratio)
-    return _one("ergas", estimate, reference, ratio=int(ratio))
+    return one_metric("ergas", estimate, reference, ratio=int(ratio))
 
 
 def uiqi(estimate: Cube, reference: Cube, *, window: int = 8) -> xr.DataArray:
@@ -392,7 +252,7 @@ def uiqi(estimate: Cube, reference: Cube, *, window: int = 8) -> xr.DataArray:
     """
     if window != int(window) or window < 2:
         raise ParameterError(f"window={window!r}", "an integer above 1, in pixels")
-    return _one("uiqi", estimate, reference, window=int(window))
+    return one_metric("uiqi", estimate, reference, window=int(window))
 
 
 def q2n(estimate: Cube, reference: Cube) -> xr.DataArray:
@@ -428,7 +288,7 @@ def q2n(estimate: Cube, reference: Cube) -> xr.DataArray:
     >>> round(float(q2n(truth, truth)), 6)
     1.0
     """
-    return _one("q2n", estimate, reference)
+    return one_metric("q2n", estimate, reference)
 
 
 def scc(estimate: Cube, reference: Cube) -> xr.DataArray:
@@ -461,10 +321,11 @@ def scc(estimate: Cube, reference: Cube) -> xr.DataArray:
     >>> round(float(scc(3 * truth + 1, truth)), 6)
     1.0
     """
-    return _one("scc", estimate, reference)
+    return one_metric("scc", estimate, reference)
 
 
-def _one(name: str, estimate: Cube, reference: Cube, **options: Any) -> xr.DataArray:
+def one_metric(name: str, estimate: Cube, reference: Cube, **options: Any) -> xr.DataArray:
+    """A single metric, with its own options."""
     return _measure(estimate, reference, select_metrics([name], "reference"), Options(**options))[name]
 
 

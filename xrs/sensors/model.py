@@ -306,7 +306,7 @@ def _check_wavelength(key: str, wavelength: float) -> None:
         raise ParameterError(
             f"band {key!r} has its centre at {wavelength:g} nm",
             "wavelengths in nm",
-            "pass units='um' if they are in µm",
+            "multiply µm by 1000, or pass units='um' with a table",
         )
 
 

@@ -24,7 +24,7 @@ from xrs.learning.patches import Patches
 from xrs.learning.physics import Physics, Seen
 from xrs.models import ImageSpec
 from xrs.nets import get_network
-from xrs.operators._spectral import response_rows, seeing, wanted_bands
+from xrs.operators._spectral import response_rows, seeing, spec_of_sensor, wanted_bands
 from xrs.sensors import Sensor, get_sensor, psf_of
 from xrs.spectra import Source, SpectralLibrary, SpectralPairs, draw_pairs, get_source
 from xrs.spectra.pairs import noise_parts
@@ -219,7 +219,7 @@ def _known(spec: ImageSpec, sensor: Sensor | None, role: str) -> ImageSpec:
             "the coordinate 'wavelength' in nm, or a known sensor",
             "xrs.cube.assign_bands(cube, keys, wavelength=...)",
         )
-    return _spec_of_sensor(sensor.select(spec.bands), spec.ratio)
+    return spec_of_sensor(sensor.select(spec.bands), spec.ratio)
 
 
 def _check_patches(patches: Patches, keys: Sequence[str]) -> None:
@@ -302,7 +302,7 @@ def _of_library(told: Told, sensor: str | Sensor | None) -> LibraryLesson:
     given = given.select(told.bands) if told.bands is not None else given.select([band.key for band in given.bands])
     train, held_out = _split(told.library)
     noise = noise_parts(_NOISE if told.noise is None else told.noise)
-    images, outputs = (_spec_of_sensor(given),), _spec_of_sensor(wanted)
+    images, outputs = (spec_of_sensor(given),), spec_of_sensor(wanted)
     rows = response_rows(given, images[0].bands, np.array(outputs.wavelengths))
     return LibraryLesson(images, outputs, rows, told.physics_weight, train, held_out, given, wanted, examples, noise)
 
@@ -325,16 +325,6 @@ def _split(library: Any) -> tuple[Source, Source]:
 def _of(library: SpectralLibrary, which: Any) -> SpectralLibrary:
     return SpectralLibrary(
         library.wavelengths, library.spectra[which], title=library.title, reference=library.reference
-    )
-
-
-def _spec_of_sensor(sensor: Sensor, ratio: int = 1) -> ImageSpec:
-    bands = sensor.find()
-    return ImageSpec(
-        tuple(band.key for band in bands),
-        ratio,
-        tuple(band.wavelength for band in bands),
-        tuple(band.fwhm for band in bands),
     )
 
 

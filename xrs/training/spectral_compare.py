@@ -108,11 +108,14 @@ def compare_spectral(
     pairs = (given.isel(first), wanted.isel(first))
     seen, truth = (cube.isel(second).compute() for cube in (given, wanted))
     instrument, bands = sensor_of(given, sensor), _bands_of(wanted)
+    chosen = [get_method(name, "spectral") for name in (_chosen(params, training) if methods is None else methods)]
+    # Read once for all of them.
+    drawn = None if all(record.needs_model for record in chosen) else spectral_pairs(*pairs, examples)
     frames = []
-    for method in _chosen(params, training) if methods is None else methods:
-        record = get_method(method, "spectral")
+    for record in chosen:
         start = time.perf_counter()
-        learned = _learned(record, *pairs, examples, params.get(record.name, {}), training.get(record.name, {}), sensor)
+        own, options = params.get(record.name, {}), {"sensor": sensor, **training.get(record.name, {})}
+        learned = _trained(record, pairs, own, options) if record.needs_model else {**own, "library": drawn}
         trained = time.perf_counter()
         agree = consistent if instrument is not None else False
         made = spectral_superres(seen, bands, record, sensor=sensor, consistent=agree, **learned)
@@ -142,22 +145,14 @@ def _bands_of(hs: xr.DataArray) -> Sensor:
     return sensor_from_table({"key": band_keys(hs), "wavelength": centres, "fwhm": widths}, name="hs")
 
 
-def _learned(
-    record: Method,
-    ms: xr.DataArray,
-    hs: xr.DataArray,
-    examples: int,
-    params: Mapping[str, Any],
-    training: Mapping[str, Any],
-    sensor: str | Sensor | None,
+def _trained(
+    record: Method, pairs: tuple[xr.DataArray, xr.DataArray], params: Mapping[str, Any], training: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Parameters of a method that has learned from two cubes."""
+    """Parameters of a network, with a model of two cubes unless there is one."""
     if "model" in params:
         return dict(params)
-    if record.needs_model:
-        options = {"progress": False, "sensor": sensor, **training}
-        return {**params, "model": train((ms, hs), task="spectral", network=record.name, **options)}
-    return {**params, "library": spectral_pairs(ms, hs, examples)}
+    model = train(pairs, task="spectral", network=record.name, **{"progress": False, **training})
+    return {**params, "model": model}
 
 
 def _scores(

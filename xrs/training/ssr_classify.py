@@ -25,7 +25,8 @@ from xrs.nets.ssr_classify import TASKS, SsrClassify
 from xrs.operators._fusion import check_floats
 from xrs.operators.ssr_cloud import check_wavelengths, on_one_grid
 from xrs.training.ssr_cloud import begin, read_parts, spec_of
-from xrs.training.ssr_cloud_fit import Steps, descend
+from xrs.training.ssr_cloud_fit import descend
+from xrs.training.steps import Steps
 from xrs.training.sts_examples import linear
 
 __all__ = ["train_ssr_classify"]

@@ -22,7 +22,8 @@ from xrs.operators._hsms import known_response
 from xrs.operators._pairs import days_since, match_dates
 from xrs.operators.ssr_cloud import clear_of, on_one_grid, spectral_cube
 from xrs.sensors import Sensor
-from xrs.training.ssr_cloud_fit import Place, Steps, fit_cloud, pixels_of
+from xrs.training.ssr_cloud_fit import Place, fit_cloud, pixels_of
+from xrs.training.steps import Steps
 from xrs.training.sts_examples import linear
 
 __all__ = ["begin", "read_parts", "spec_of", "train_ssr_cloud"]

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from xrs.errors import ParameterError
 from xrs.kernels.types import Float32, Float64
-from xrs.learning.checks import check_real, check_whole
 from xrs.learning.devices import make_runner
 from xrs.learning.losses import sam
 from xrs.nets.ssr_cloud import Evidence, SsrCloud
+from xrs.training.steps import Steps
 
-__all__ = ["Hidden", "Place", "Steps", "descend", "fit_cloud", "nearest_dates", "pixels_of"]
+__all__ = ["Hidden", "Place", "descend", "fit_cloud", "nearest_dates", "pixels_of"]
 
 _DECAY = 1e-2
 #: Of the spectral angle beside squared errors, in units of the mean spectrum.
@@ -32,25 +32,6 @@ _LEAST = 0.1
 _UNTAUGHT = 0.1
 #: Tries to find such a patch.
 _TRIES = 50
-
-
-@dataclass(frozen=True)
-class Steps:
-    """How to train: steps, patches of a step and their side, learning rate."""
-
-    steps: int
-    batch: int
-    side: int
-    lr: float
-    seed: int
-    device: str
-
-    def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch", 1), ("side", 3), ("seed", 0)):
-            check_whole(name, getattr(self, name), least)
-        check_real("lr", self.lr)
-        if not self.lr:
-            raise ParameterError(f"lr={self.lr}", "a learning rate above 0")
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from xrs.operators.fuse_spatiotemporal import fuse_spatiotemporal
 from xrs.operators.fuse_sts import Sensors, StsCase, first_stage, no_spread, stages_of
 from xrs.operators.fuse_sts import fuse_sts as fused
 from xrs.training.pairs import train_pairs
+from xrs.training.steps import Steps
 from xrs.training.sts_examples import examples_of, key_dates, known_of, read_windows
-from xrs.training.sts_fit import Steps, begin, errors_held_out, fit
+from xrs.training.sts_fit import begin, errors_held_out, fit
 from xrs.training.sts_uncertainty import HEAD_MARGIN, calibration, check_held_out, learned_head
 from xrs.training.uncertainty import wanted, with_dropout
 

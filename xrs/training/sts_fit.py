@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,14 @@ from torch import Tensor
 
 from xrs.errors import ParameterError
 from xrs.kernels.types import Float64
-from xrs.learning.checks import check_real, check_whole
 from xrs.learning.devices import make_runner
 from xrs.methods.sts._evidence import Known
 from xrs.nets.lts_mtl import TASKS, Evidence, LtsMtl, TaskWeights
 from xrs.sensors.torch_forward import decimate
+from xrs.training.steps import Steps
 from xrs.training.sts_examples import Example, cropped, linear
 
-__all__ = ["Batches", "Steps", "begin", "errors_held_out", "evidence_of", "fit"]
+__all__ = ["Batches", "begin", "errors_held_out", "evidence_of", "fit"]
 
 #: Of the tasks' weights: they must settle while the network learns.
 _RATE_OF_WEIGHTS = 0.02
@@ -32,25 +31,6 @@ _TOLD = 50
 _DAMPING = 0.3
 #: Pixels of each example that linear regressions look at.
 _SAMPLE = 20_000
-
-
-@dataclass(frozen=True)
-class Steps:
-    """How to train: steps, crops of a step and their side in hyperspectral pixels, learning rate."""
-
-    steps: int
-    batch: int
-    side: int
-    lr: float
-    seed: int
-    device: str
-
-    def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("batch", 1), ("side", 2 * _RIM + 1), ("seed", 0)):
-            check_whole(name, getattr(self, name), least)
-        check_real("lr", self.lr)
-        if not self.lr:
-            raise ParameterError(f"lr={self.lr}", "a learning rate above 0")
 
 
 @torch.no_grad()

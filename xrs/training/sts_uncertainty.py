@@ -16,8 +16,9 @@ from xrs.learning.losses import laplace
 from xrs.learning.patches import Patches
 from xrs.nets.lts_mtl import LtsMtl, spread_of
 from xrs.nets.uncertain import LaplaceHead
+from xrs.training.steps import Steps
 from xrs.training.sts_examples import Example
-from xrs.training.sts_fit import Batches, Steps, evidence_of
+from xrs.training.sts_fit import Batches, evidence_of
 from xrs.training.uncertainty import Calibration, Uncertainty, calibrated
 
 __all__ = ["HEAD_MARGIN", "calibration", "check_held_out", "learned_head"]

@@ -351,6 +351,7 @@ def _predicted(swath: _Swath, model: Model, device: str, dtype: str, batch_size:
         bands=len(keys),
         factor=1,
         halo=model.card.margin,
+        block=model.card.window,
         params={
             "order": image.bands,
             "outputs": tuple(model.card.result.bands.index(key) for key in keys),

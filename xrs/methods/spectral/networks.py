@@ -42,8 +42,9 @@ def _apply(
     return infer(model, images, halo=tile.halo, device=device, dtype=dtype, batch_size=batch_size, spread=spread)
 
 
-def _halo(factors: Mapping[str, int], *, model: Model, inputs: Sequence[Input], **_: Any) -> int:
-    return -(-model.card.margin // factors[inputs[-1].role])
+def _halo(_: Mapping[str, int], *, model: Model, **_params: Any) -> int:
+    # The last image is the coarsest observation there is.
+    return model.card.margin
 
 
 @dataclass(frozen=True)
