@@ -69,7 +69,7 @@ def test_sizes_are_the_published_ones(name: str, published: str, exactly: int) -
 def test_many_bands_do_not_make_a_network_large(name: str) -> None:
     few, many = (get_network(name).build((bands,), (1,), outputs=n) for bands, n in ((3, 31), (12, 218)))
     sizes = [sum(weights.numel() for weights in module.parameters()) for module in (few, many)]
-    assert sizes[1] < 1.2 * sizes[0]
+    assert sizes[1] < 1.25 * sizes[0]
 
 
 # Literal computations: NumPy in float64, one pixel, head or pair at a time, with the weights of the module.
@@ -218,7 +218,8 @@ def test_first_result_is_the_linear_regression(name: str, features: int, biased:
     expected = given @ np.linalg.lstsq(given, wanted, rcond=None)[0]
     with torch.inference_mode():
         found = module(image).movedim(1, -1).numpy()[seen]
-    np.testing.assert_allclose(found, expected, atol=2e-6)
+    # Neighbours tell nothing here, and they are told to: a fifth of the noise at most.
+    np.testing.assert_allclose(found, expected, atol=2e-3)
     assert np.sqrt(np.mean((found - wanted) ** 2)) < 0.011
 
 

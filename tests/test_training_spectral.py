@@ -11,6 +11,7 @@ import pytest
 import torch
 import xarray as xr
 import yaml
+from scipy.ndimage import correlate1d
 from support import grid, nothing_computed, rechunked, texture
 from training import assert_same_weights
 
@@ -24,11 +25,12 @@ from xrs.errors import (
     RadiometryError,
     TimeAxisError,
 )
+from xrs.kernels import reach_of
 from xrs.learning.physics import Physics, Seen
 from xrs.models.card import card_from_metadata, metadata_of
 from xrs.sensors import psf_of, spectral_response
 from xrs.spectra import SpectralLibrary, SpectralPairs, draw_pairs
-from xrs.training.spectral import mixed_patches
+from xrs.training.mixtures import Grid, mixed_patches
 
 #: Bands of Sentinel-2 and nearby narrow ones.
 FEW = ["B02", "B03", "B04", "B8A"]
@@ -233,6 +235,18 @@ class TestLibrary:
         given = xrs.train(None, **_plain(LIBRARY) | options | {"groups": [0] * 15})
         assert given.card.config["groups"] == [0] * 15
 
+    def test_bands_on_two_grids(self) -> None:
+        options = {"network": "ponet", "stages": 2, "patch_size": 16, "bands": {10: FEW[:3], 20: FEW[3:]}, "psf": "box"}
+        model = xrs.train(None, **_plain(LIBRARY) | options)
+        assert [(image.bands, image.ratio) for image in model.card.images] == [(tuple(FEW[:3]), 1), (("B8A",), 2)]
+        assert model.card.psf == {"kind": "box", "sensor": "sentinel-2a"}
+        assert model.card.training["patch_size"] == 16
+        held = {name: value for name, value in _plain(LIBRARY).items() if name != "bands"}
+        with pytest.raises(ParameterError, match="a multiple of the ratio 2"):
+            xrs.train(None, **held | options | {"patch_size": 9})
+        same = xrs.train(None, **held | options | {"bands": {60.0: FEW[3:], 30.0: FEW[:3]}})
+        assert_same_weights(model, same)
+
     def test_repeats_and_goes_on(self, tmp_path: Path) -> None:
         first = xrs.train(None, **LIBRARY, checkpoint=tmp_path / "run")
         resumed = xrs.train(None, **LIBRARY | {"epochs": 4}, checkpoint=tmp_path / "run")
@@ -289,6 +303,24 @@ class TestMixing:
         assert (noisy - clean).std() == pytest.approx(0.01, rel=0.05)
         steps, spread = np.abs(np.diff(clean, axis=3)).mean(), clean.std()
         assert steps < 0.3 * spread
+
+    @pytest.mark.parametrize("ratio", [2, 3])
+    def test_coarse_images_are_the_same_place_through_the_point_spread(self, ratio: int) -> None:
+        pairs = SpectralPairs(np.eye(4, dtype="float32"), np.eye(4, dtype="float32"))
+        taps = psf_of("sentinel-2a", ["B05", "B11"], ratio)
+        grids = [Grid(slice(0, 2)), Grid(slice(2, 4), taps, ratio)]
+        patches = mixed_patches(pairs, 6, 8 * ratio, 4, grids=grids)
+        fine, coarse = patches.inputs
+        assert fine.shape[2:] == (8 * ratio, 8 * ratio)
+        assert coarse.shape[2:] == (8, 8)
+        np.testing.assert_array_equal(fine, patches.target[:, :2])
+        # SciPy's blur of the whole: it must agree where nothing outside of the patch is seen.
+        reach = reach_of(taps, ratio)
+        inner = (slice(None), slice(reach, -reach), slice(reach, -reach))
+        for n, row in enumerate(taps):
+            blurred = correlate1d(correlate1d(patches.target[:, 2 + n], row, axis=1), row, axis=2)
+            expected = blurred[:, ratio // 2 :: ratio, ratio // 2 :: ratio]
+            np.testing.assert_allclose(coarse[:, n][inner], expected[inner], atol=1e-5)
 
 
 class TestRecipe:
@@ -353,6 +385,14 @@ def test_wrong_cubes(cubes: Any, options: dict[str, Any], error: type[Exception]
     ("options", "error", "complaint"),
     [
         ({"library": "sand"}, ParameterError, "no source 'sand'"),
+        (
+            {"bands": {10: ["B04"], 15: ["B05"]}, "network": "ponet"},
+            ParameterError,
+            "sides in m that divide each other",
+        ),
+        ({"bands": {}}, ParameterError, "sides in m that divide each other"),
+        ({"bands": {"fine": ["B04"]}}, ParameterError, "sides in m that divide each other"),
+        ({"bands": {10: ["B04"], 20: ["B05"]}}, ParameterError, "image"),
         ({"sensor": "sentinel-9"}, ParameterError, "no sensor"),
         ({"sensor": None}, ParameterError, "without sensor="),
         ({"to": None}, ParameterError, "without to="),

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from xrs.nets._blocks import least_squares, regression
-
-__all__ = ["MirroredConv", "SpectralAttention", "begin_as_regression", "mirrored", "start_as_torch"]
+__all__ = ["MirroredConv", "SpectralAttention", "mirrored", "start_as_torch"]
 
 #: Below it a channel's length counts as this, so that an empty one gives no NaN.
 _LEAST_NORM = 1e-12
@@ -130,29 +128,3 @@ def start_as_torch(module: nn.Module, seed: int) -> None:
             reset: Any = getattr(layer, "reset_parameters", None)
             if reset is not None:
                 reset()
-
-
-def begin_as_regression(layer: nn.Conv2d, image: Tensor, target: Tensor, mask: Tensor) -> bool:
-    """Make a convolution the linear regression of a target on an image, pixel by pixel; whether there were any pixels.
-
-    Parameters
-    ----------
-    layer : torch.nn.Conv2d
-        If it has no biases, neither has the regression.
-    image, target : Tensor (N, band, y, x)
-    mask : Tensor of bool (N, band, y, x)
-        Where both were seen.
-    """
-    seen = mask.all(dim=1)
-    if not seen.any():
-        return False
-    if layer.bias is None:
-        given, wanted = (one.movedim(1, -1)[seen].double() for one in (image, target))
-        slopes = least_squares(given, wanted).T[:, :, None, None]
-    else:
-        slopes, offsets = regression(image, target, seen)
-        layer.bias.copy_(offsets)
-    middle = layer.kernel_size[0] // 2
-    layer.weight.zero_()
-    layer.weight[:, :, middle, middle] = slopes[:, :, 0, 0]
-    return True

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
-__all__ = ["Fit", "neighbourhood_regression", "ridge"]
+__all__ = ["MOST", "Fit", "begin_as_regression", "neighbourhood_regression", "ridge"]
 
 #: Penalties that are tried, over the mean power of what is penalised; the last leaves nothing of it.
 _PENALTIES = [0.0, *torch.logspace(-8, 6, 57, dtype=torch.float64).tolist()]
@@ -21,6 +21,9 @@ _UNSEEN = 1e-12
 
 #: Least power, of what is constant.
 _LEAST = 1e-100
+
+#: Pixels a start is computed from at most, evenly spread over the examples.
+MOST = 2**15
 
 #: Of a pixel: itself, then its eight neighbours.
 _PLACES = [(0, 0), *((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0))]
@@ -35,7 +38,7 @@ class Fit:
     spent: float
 
 
-def ridge(given: Tensor, wanted: Tensor, *, free: int = 0, spent: float = 0.0) -> Fit:
+def ridge(given: Tensor, wanted: Tensor, *, free: int = 0, spent: float = 0.0, offset: bool = True) -> Fit:
     """Ridge regression of rows, with the penalty that generalised cross-validation finds best for all of ``wanted``.
 
     Golub, Heath and Wahba 1979, 10.1080/00401706.1979.10489751.
@@ -47,9 +50,11 @@ def ridge(given: Tensor, wanted: Tensor, *, free: int = 0, spent: float = 0.0) -
         The first so many columns of ``given`` bear no penalty.
     spent : float
         Numbers that were used up by regressions of which ``wanted`` is what is left.
+    offset : bool
+        Whether there are offsets; else these are zero.
     """
     given, wanted = given.double(), wanted.double()
-    centre, mean = given.mean(dim=0), wanted.mean(dim=0)
+    centre, mean = (rows.mean(dim=0) * offset for rows in (given, wanted))
     scale = torch.ones_like(centre)
     scale[:free] = _FREE
     own, goal = (given - centre) * scale, wanted - mean
@@ -72,7 +77,7 @@ def _trial(powers: Tensor, shares: Tensor, total: Tensor, penalty: float, rows: 
     return score, used, gain
 
 
-def neighbourhood_regression(image: Tensor, target: Tensor, mask: Tensor, most: int) -> Fit:
+def neighbourhood_regression(image: Tensor, target: Tensor, mask: Tensor, *, offset: bool = True) -> Fit:
     """The convolution of 3 x 3 pixels that leads nearest from an image to a target.
 
     What a pixel's neighbours differ from it bears a penalty, the pixel itself none: where they tell nothing, as between
@@ -83,8 +88,8 @@ def neighbourhood_regression(image: Tensor, target: Tensor, mask: Tensor, most: 
     image, target : Tensor (N, band, y, x)
     mask : Tensor of bool (N, y, x)
         Where both were seen.
-    most : int
-        Pixels at most, evenly spread.
+    offset : bool
+        As of :func:`ridge`.
 
     Returns
     -------
@@ -94,15 +99,37 @@ def neighbourhood_regression(image: Tensor, target: Tensor, mask: Tensor, most: 
     wide = pad(image, (1, 1, 1, 1), mode="replicate")
     inside = _with_neighbours(mask) if min(mask.shape[1:]) > 2 else mask
     rows = (inside if inside.any() else mask).nonzero()
-    n, y, x = rows[:: -(-len(rows) // most)].T
+    n, y, x = rows[:: -(-len(rows) // MOST)].T
     seen = [wide[n, :, y + 1 + i, x + 1 + j] for i, j in _PLACES]
     bands = image.shape[1]
-    fit = ridge(torch.cat([seen[0], *(one - seen[0] for one in seen[1:])], dim=1), target[n, :, y, x], free=bands)
+    given = torch.cat([seen[0], *(one - seen[0] for one in seen[1:])], dim=1)
+    fit = ridge(given, target[n, :, y, x], free=bands, offset=offset)
     parts = fit.slopes.reshape(len(fit.slopes), len(_PLACES), bands)
     kernel = torch.zeros(len(parts), bands, 3, 3, dtype=parts.dtype)
     for number, (i, j) in enumerate(_PLACES):
         kernel[:, :, 1 + i, 1 + j] = parts[:, number] if number else parts[:, 0] - parts[:, 1:].sum(dim=1)
     return Fit(kernel, fit.offsets, fit.spent)
+
+
+def begin_as_regression(layer: nn.Conv2d, image: Tensor, target: Tensor, mask: Tensor) -> bool:
+    """Make a convolution of 3 x 3 pixels that regression of a target on an image; whether any pixel was seen.
+
+    Parameters
+    ----------
+    layer : torch.nn.Conv2d
+        If it has no biases, neither has the regression.
+    image, target : Tensor (N, band, y, x)
+    mask : Tensor of bool (N, band, y, x)
+        Where both were seen.
+    """
+    seen = mask.all(dim=1)
+    if not seen.any():
+        return False
+    fit = neighbourhood_regression(image, target, seen, offset=layer.bias is not None)
+    layer.weight.copy_(fit.slopes)
+    if layer.bias is not None:
+        layer.bias.copy_(fit.offsets)
+    return True
 
 
 def _with_neighbours(mask: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch.nn.functional import conv2d
 
 from xrs.errors import ParameterError
 from xrs.nets._blocks import stacked
-from xrs.nets._ridge import neighbourhood_regression, ridge
+from xrs.nets._ridge import MOST, neighbourhood_regression, ridge
 
 __all__ = ["Proximal", "Subspace", "Unfolding", "activation", "bordered", "pass_through", "usual_groups"]
 
@@ -33,9 +33,6 @@ _RGB = [2] * 6 + [1] * 10 + [0] * 15
 
 #: Features of the proximal block.
 _HIDDEN = 128
-
-#: Pixels a start is computed from at most, evenly spread over the examples.
-_MOST = 2**15
 
 #: Patches whose first maps are made at once.
 _PATCHES = 64
@@ -323,7 +320,7 @@ class Unfolding(nn.Module, ABC):
         if not seen.any():
             return
         image = stacked(images, self._ratios)
-        fit = neighbourhood_regression(image, target, seen, _MOST)
+        fit = neighbourhood_regression(image, target, seen)
         self.head.begin(fit.slopes, fit.offsets)
         maps, goal = (_pixels(part, seen) for part in (self._maps_of(image), target))
         if self.subspace is None:
@@ -340,6 +337,6 @@ class Unfolding(nn.Module, ABC):
 
 
 def _pixels(image: Tensor, seen: Tensor) -> Tensor:
-    """Pixels (1, band, pixel, 1) of those that were seen, at most :data:`_MOST`, evenly spread."""
+    """Pixels (1, band, pixel, 1) of those that were seen, at most :data:`MOST`, evenly spread."""
     found = image.movedim(1, -1)[seen]
-    return found[:: -(-len(found) // _MOST)].T[None, :, :, None]
+    return found[:: -(-len(found) // MOST)].T[None, :, :, None]

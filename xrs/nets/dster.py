@@ -5,12 +5,12 @@
     x_0    = conv 3 x 3 of the image, to 64 features
     z      = conv 1 x 1 of concat(x_0, ..., x_l-1)
     x_l    = z + spectral attention of z + conv 3 x 3 of relu(conv 3 x 3 of z)          4 times
-    result = conv 1 x 1 of concat(x_0, ..., x_4) + conv 1 x 1 of the image
+    result = conv 1 x 1 of concat(x_0, ..., x_4) + conv 3 x 3 of the image
 
 After He et al. 2022, JAG 109:102773, of which neither text nor program is open to us: known is the title, a dense
 spectral transformer. The blocks are filled in with what was published at the same time (spectral attention as in MST++,
-Cai et al. 2022, 10.1109/CVPRW56347.2022.00090); the numbers are ours, and so is the last sum: the first estimate is the
-linear regression, at which training starts.
+Cai et al. 2022, 10.1109/CVPRW56347.2022.00090); the numbers are ours, and so is the last sum: the first estimate is a
+regression on 3 x 3 pixels, at which training starts.
 
 Attention looks along the whole image. Networks are applied to windows here, so it sees a window with its margin, which
 is what the convolutions see around a pixel and a little more; train it on patches of about that size (local statistics
@@ -24,8 +24,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from xrs.nets._attention import SpectralAttention, begin_as_regression, start_as_torch
+from xrs.nets._attention import SpectralAttention, start_as_torch
 from xrs.nets._blocks import ResidualBlock, conv
+from xrs.nets._ridge import begin_as_regression
 from xrs.nets.base import Network
 from xrs.reference import Reference
 
@@ -71,7 +72,7 @@ class DsTer(nn.Module):
         self.join = nn.ModuleList(conv((1 + n) * features, features, 1) for n in range(blocks))
         self.body = nn.ModuleList(_Block(features, heads) for _ in range(blocks))
         self.tail = conv((1 + blocks) * features, outputs, 1)
-        self.past = conv(bands[0], outputs, 1)
+        self.past = conv(bands[0], outputs)
         start_as_torch(self, seed)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -84,7 +85,9 @@ class DsTer(nn.Module):
 
     @torch.no_grad()
     def begin(self, images: Sequence[Tensor], target: Tensor, mask: Tensor) -> None:
-        """Start with the linear regression of the target on the image: the last sum; all else adds nothing at first.
+        """Start with the last sum as a regression of the target on 3 x 3 pixels; all else adds nothing at first.
+
+        See :func:`xrs.nets._ridge.neighbourhood_regression`.
 
         Parameters
         ----------
@@ -127,6 +130,6 @@ NETWORK = Network(
     window=128,
     margin=12,
     differs="After the paper: neither text nor program is open to us. Spectral attention as in MST++, two convolutions "
-    "beside it, four blocks of 64 features are our filling, and so is the first estimate, a linear regression. It is "
-    "applied to windows of the scene, so its attention is along a window with its margin.",
+    "beside it, four blocks of 64 features are our filling, and so is the first estimate, a regression on 3 x 3 "
+    "pixels. It is applied to windows of the scene, so its attention is along a window with its margin.",
 )

@@ -32,8 +32,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from xrs.nets._attention import SpectralAttention, begin_as_regression, mirrored, start_as_torch
+from xrs.nets._attention import SpectralAttention, mirrored, start_as_torch
 from xrs.nets._blocks import conv
+from xrs.nets._ridge import begin_as_regression
 from xrs.nets.base import Network
 from xrs.reference import Reference
 
@@ -57,7 +58,7 @@ class MSTPlusPlus(nn.Module):
         Bands of the result.
     features : int
         On the finest grid, and of each head. If they are as many as ``outputs``, the first convolution is the long
-        skip, as published; else the image is led past the transformers by a convolution of one pixel of its own.
+        skip, as published; else the image is led past the transformers by another such convolution.
     stages : int
         U-shaped transformers.
     seed : int
@@ -86,7 +87,7 @@ class MSTPlusPlus(nn.Module):
         self.head = conv(bands[0], features, bias=False)
         self.body = nn.Sequential(*(_Transformer(features) for _ in range(stages)))
         self.tail = conv(features, outputs, bias=False)
-        self.past = None if features == outputs else conv(bands[0], outputs, 1)
+        self.past = None if features == outputs else conv(bands[0], outputs)
         start_as_torch(self, seed)
         _quieten(self, seed)
 
@@ -100,9 +101,10 @@ class MSTPlusPlus(nn.Module):
 
     @torch.no_grad()
     def begin(self, images: Sequence[Tensor], target: Tensor, mask: Tensor) -> None:
-        """Start with the linear regression of the target on the image: the long skip; all else adds nothing at first.
+        """Start with the long skip as a regression of the target on 3 x 3 pixels; all else adds nothing at first.
 
-        Where the first convolution is the long skip, which has no biases, neither has the regression.
+        See :func:`xrs.nets._ridge.neighbourhood_regression`. Where the first convolution is the long skip, which has no
+        biases, neither has the regression.
 
         Parameters
         ----------
@@ -195,6 +197,6 @@ NETWORK = Network(
     window=128,
     margin=16,
     differs="As published for 31 bands from any number. For others, of which the paper says nothing, features stay 31 "
-    "and a convolution of one pixel leads the image past the transformers. It is applied to windows of the scene, so "
-    "its attention is along a window with its margin; training starts it as the linear regression.",
+    "and another convolution of 3 x 3 pixels leads the image past the transformers. It is applied to windows of the "
+    "scene, so its attention is along a window with its margin; training starts it as a regression on 3 x 3 pixels.",
 )

@@ -79,8 +79,10 @@ def spec_of(cube: xr.DataArray, ratio: int = 1) -> ImageSpec:
     return ImageSpec(tuple(keys), ratio, *(nm if any(map(math.isfinite, nm)) else () for nm in (centres, widths)))
 
 
-def facts_of(cube: xr.DataArray) -> dict[str, Any]:
-    """Where and when a cube was taken."""
+def facts_of(cube: xr.DataArray, *others: xr.DataArray) -> dict[str, Any]:
+    """Where and when a cube was taken, or several."""
+    if others:
+        return {"scenes": [facts_of(one) for one in (cube, *others)]}
     box = geobox_of(cube)
     return {
         "title": str(cube.attrs.get("title", "")),

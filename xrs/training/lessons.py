@@ -21,13 +21,17 @@ from xrs.nets import get_network
 from xrs.sensors import Sensor, get_sensor
 from xrs.training.images import facts_of, spec_of
 from xrs.training.protocols import Images, Layout, Pairs, make_pairs, taps_of
-from xrs.training.sampling import draw_patches
+from xrs.training.sampling import draw_patches, usual_side
+from xrs.training.scenes import for_each, joined, shares
 from xrs.training.scores import score
 
 __all__ = ["Draw", "Lesson", "SceneLesson", "protocol_of", "psf_facts", "side_of"]
 
 #: Share of the places that are held out, and where intervals are calibrated on them.
 _HELD_OUT, _HELD_OUT_TO_CALIBRATE = 0.125, 0.25
+
+#: Between the seeds of scenes.
+_APART = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -60,17 +64,25 @@ class Draw:
             return self.held_out
         return _HELD_OUT_TO_CALIBRATE if self.distinct else _HELD_OUT
 
-    def of(self, pairs: Pairs) -> tuple[Patches, Patches]:
-        """Patches of a scene to train on and to check with."""
-        return draw_patches(
-            pairs,
-            count=self.patches,
-            side=side_of(self.patch_size, pairs.inputs.ratio),
-            held_out=self.share,
-            most_missing=self.most_missing,
-            seed=self.seed,
-            distinct=self.distinct,
-        )
+    def of(self, scenes: Sequence[Pairs]) -> tuple[Patches, Patches]:
+        """Patches to train on and to check with, as many of each scene."""
+        side = side_of(self.patch_size, scenes[0].inputs.ratio) or min(map(usual_side, scenes))
+        check_whole("patches", self.patches, len(scenes))
+
+        def drawn(number: int, count: int) -> tuple[Patches, Patches]:
+            return draw_patches(
+                scenes[number],
+                count=count,
+                side=side,
+                held_out=self.share,
+                most_missing=self.most_missing,
+                seed=self.seed + number * _APART,
+                distinct=self.distinct,
+            )
+
+        parts = for_each(drawn, range(len(scenes)), shares(self.patches, len(scenes)))
+        train, held_out = (joined(part) for part in zip(*parts, strict=True))
+        return train, held_out
 
 
 class Lesson(Protocol):
@@ -119,24 +131,31 @@ class Lesson(Protocol):
 
 @dataclass(frozen=True)
 class SceneLesson:
-    """Pairs made of the scene itself: sharpening and pansharpening.
+    """Pairs made of the scenes themselves: sharpening and pansharpening.
 
     Attributes
     ----------
-    scene : Images
-    sensor : str or Sensor, optional
+    scenes : sequence of Images
+        Alike in bands and ratios.
+    sensors : sequence of (str, Sensor or None)
+        Of each.
     kind : str or array
         The point spread, ``psf`` of :func:`xrs.train`.
     protocol : str
     consistency_weight : float
     """
 
-    scene: Images
-    sensor: str | Sensor | None
+    scenes: Sequence[Images]
+    sensors: Sequence[str | Sensor | None]
     kind: Any
     protocol: str
     consistency_weight: float
     outputs: ImageSpec | None = field(default=None, init=False)
+
+    @property
+    def scene(self) -> Images:
+        """The first, like which all are."""
+        return self.scenes[0]
 
     @property
     def layout(self) -> Layout:
@@ -156,7 +175,7 @@ class SceneLesson:
     @property
     def psf(self) -> Mapping[str, Any]:
         """What inputs were degraded with."""
-        return psf_facts(self.kind, self.sensor)
+        return psf_facts(self.kind, self.sensors[0])
 
     @property
     def made(self) -> Mapping[str, Any]:
@@ -165,30 +184,34 @@ class SceneLesson:
 
     def config(self, network: str, config: Mapping[str, Any]) -> dict[str, Any]:
         """With the point spread, for networks that are told it."""
-        return config_through(network, config, taps_of(self.scene, self.sensor, self.kind))
+        return config_through(network, config, taps_of(self.scene, self.sensors[0], self.kind))
 
     def terms(self, draw: Draw, sees_around: bool) -> tuple[list[Term], float]:
         """One for each kind of pairs of the protocol."""
-        pairs = make_pairs(self.protocol, self.scene, self.sensor, self.kind)
-        drawn = [draw.of(one) for one in pairs]
         if not 0 < self.consistency_weight < math.inf:
             raise ParameterError(f"consistency_weight={self.consistency_weight}", "a weight above 0")
+
+        def paired(scene: Images, sensor: str | Sensor | None) -> tuple[Pairs, ...]:
+            return make_pairs(self.protocol, scene, sensor, self.kind)
+
+        kinds = list(zip(*for_each(paired, self.scenes, self.sensors), strict=True))
+        drawn = [draw.of(pairs) for pairs in kinds]
         scale = drawn[0][0].magnitude()
         terms = [
             Term(
                 train.divided(scale),
                 held_out.divided(scale),
-                None if one.taps is None else torch.as_tensor(one.taps, dtype=torch.float32),
-                one.inputs.ratio,
+                None if first.taps is None else torch.as_tensor(first.taps, dtype=torch.float32),
+                first.inputs.ratio,
                 self.consistency_weight if n else 1.0,
             )
-            for n, (one, (train, held_out)) in enumerate(zip(pairs, drawn, strict=True))
+            for n, ((first, *_), (train, held_out)) in enumerate(zip(kinds, drawn, strict=True))
         ]
         return terms, scale
 
     def facts(self) -> dict[str, Any]:
-        """Of the finest image."""
-        return facts_of(self.scene.arrays[0])
+        """Of the finest images."""
+        return facts_of(*(scene.arrays[0] for scene in self.scenes))
 
     def score(self, network: Module, terms: Sequence[Term], scale: float) -> dict[str, float]:
         """Beside cubic interpolation."""

@@ -41,8 +41,9 @@ def run(recipe: str | Path) -> tuple[Model, str]:
         A YAML file with ``data`` (see :func:`open_data`), ``pan`` likewise if the task needs it, ``output`` (the
         path of the model), and the other arguments of :func:`xrs.train`. For task ``spectral`` ``data`` holds ``ms``
         and ``hs``, each of which is told as data are; or there is a ``library`` in its place: a source's name, or a
-        mapping with the ``path`` of spectra and other arguments of :func:`xrs.spectra.read_library`. The checkpoint
-        stands beside the output unless told otherwise. Relative paths are from the recipe's folder::
+        mapping with the ``path`` of spectra and other arguments of :func:`xrs.spectra.read_library`. Of several scenes
+        ``data`` (and ``pan``) is a list. The checkpoint stands beside the output unless told otherwise. Relative paths
+        are from the recipe's folder::
 
             data: {path: scene.nc, groups: [r10m, r20m]}
             output: model.safetensors
@@ -79,7 +80,7 @@ def run(recipe: str | Path) -> tuple[Model, str]:
     cube = _cubes(facts.pop("data"), folder) if "data" in facts else None
     if isinstance(facts.get("library"), Mapping):
         facts["library"] = _library(facts["library"], folder)
-    pan = open_data(facts.pop("pan"), folder) if "pan" in facts else None
+    pan = _cubes(facts.pop("pan"), folder) if "pan" in facts else None
     output = str(folder / facts.pop("output"))
     checkpoint = folder / facts.pop("checkpoint", f"{output}.checkpoint")
     return train(cube, pan, checkpoint=checkpoint, **facts), output
@@ -120,7 +121,9 @@ def open_data(source: Mapping[str, Any], folder: Path) -> Any:
 
 
 def _cubes(source: Any, folder: Path) -> Any:
-    """One cube, or the two of task ``spectral``."""
+    """One cube, or the two of task ``spectral``; of several scenes a list."""
+    if isinstance(source, list):
+        return [_cubes(one, folder) for one in source]
     if isinstance(source, Mapping) and set(source) == {"ms", "hs"}:
         return open_data(source["ms"], folder), open_data(source["hs"], folder)
     return open_data(source, folder)

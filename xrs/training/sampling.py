@@ -23,7 +23,7 @@ from xrs.learning.checks import check_whole
 from xrs.learning.patches import Patches
 from xrs.training.protocols import Pairs
 
-__all__ = ["Places", "Spot", "draw_patches", "make_places", "read_patches"]
+__all__ = ["Places", "Spot", "draw_patches", "make_places", "read_patches", "usual_side"]
 
 #: Date, row and column of a patch's first pixel, in pixels of the coarsest input.
 Spot = tuple[int, int, int]
@@ -155,7 +155,7 @@ def draw_patches(
     count : int
         Patches to train on; fewer are given where clouds leave fewer.
     side : int, optional
-        Of a patch in pixels of the coarsest input; 16, or less in a small scene, if not given.
+        Of a patch in pixels of the coarsest input; that of :func:`usual_side` if not given.
     held_out : float
         Share of the places that are held out, and of patches drawn there.
     most_missing : float
@@ -178,7 +178,7 @@ def draw_patches(
     """
     _check_shares(count, held_out, most_missing)
     sizes = pairs.inputs.arrays[-1].sizes
-    side = side or min(_SIDE, sizes["y"], sizes["x"], max(sizes["y"], sizes["x"]) // 2)
+    side = side or usual_side(pairs)
     if side * pairs.factor <= 2 * pairs.margin:
         raise ParameterError(
             f"patches of {side} coarsest pixels, of which the point spread leaves {pairs.margin} at each edge out",
@@ -193,6 +193,12 @@ def draw_patches(
         _collect(pairs, places, False, count, most_missing, seed),
         _collect(pairs, places, True, checks, most_missing, seed),
     )
+
+
+def usual_side(pairs: Pairs) -> int:
+    """The side of patches, in pixels of the coarsest input, where none is given: 16, or less in a small scene."""
+    height, width = (pairs.inputs.arrays[-1].sizes[d] for d in ("y", "x"))
+    return min(_SIDE, height, width, max(height, width) // 2)
 
 
 def read_patches(pairs: Pairs, spots: Sequence[Spot], side: int, most_missing: float) -> Patches | None:

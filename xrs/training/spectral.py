@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
-from scipy.ndimage import gaussian_filter
 from torch.nn import Module
 
 from xrs.cube import check_reflectance
 from xrs.cube.layout import plausible_reflectance
 from xrs.errors import BandNotFoundError, LayoutError, ParameterError, RadiometryError
 from xrs.kernels import reach_of
-from xrs.kernels.types import Float32, Float64
+from xrs.kernels.types import Float64
 from xrs.learning.checks import check_real, check_whole
 from xrs.learning.loop import Term
 from xrs.learning.patches import Patches
@@ -29,22 +27,26 @@ from xrs.sensors import Sensor, get_sensor, psf_of
 from xrs.spectra import Source, SpectralLibrary, SpectralPairs, draw_pairs, get_source
 from xrs.spectra.pairs import noise_parts
 from xrs.training.images import facts_of, images_of_pair, spec_of
-from xrs.training.lessons import Draw, Lesson, psf_facts
+from xrs.training.lessons import Draw, Lesson, psf_facts, side_of
+from xrs.training.mixtures import LAID, Grid, laid_patches, mixed_patches
 from xrs.training.protocols import Images, Layout, Pairs
+from xrs.training.scenes import check_alike, for_each
 from xrs.training.scores import score_spectra
 
-__all__ = ["Told", "mixed_patches", "spectral_lesson"]
+__all__ = ["Keys", "Told", "spectral_lesson"]
 
 #: What the response of the sensor weighs in the loss, and how much is drawn of a library, unless told otherwise.
 _PHYSICS, _EXAMPLES, _NOISE = 0.1, 20_000, 0.02
-#: Side of a patch of single spectra laid side by side, and of a patch mixed of some.
-_TILE, _SIDE = 8, 16
-#: Spectra in a mixed patch.
-_MIXED = 4
+#: Side of a patch of mixed spectra, in pixels of the coarsest image.
+_SIDE = 16
 #: A library of one's own with fewer spectra has none to hold out.
 _LEAST_SPECTRA = 16
 #: Between the seeds of the examples to train on and of those held out.
 _APART = 1_000_003
+
+
+#: Bands on one grid, or by the side of their pixels in m.
+Keys = Sequence[str] | Mapping[float, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Told:
     """Parameters of :func:`xrs.train` that only this task has; None for those not given."""
 
     library: str | SpectralLibrary | Source | None = None
-    bands: Sequence[str] | None = None
+    bands: Keys | None = None
     to: Any = None
     examples: int | None = None
     noise: float | tuple[float, float] | None = None
@@ -80,16 +82,31 @@ def spectral_lesson(cube: Any, told: Told, sensor: str | Sensor | None, psf: Any
         return _of_cubes(cube, told, sensor, psf)
     if cube is not None:
         raise ParameterError("two cubes and a library", "one of them to learn from", "xrs.train(None, library=...)")
-    return _of_library(told, sensor)
+    return _of_library(told, sensor, psf)
 
 
 @dataclass(frozen=True)
 class _Bands:
-    """What both lessons know: the bands, and the response (band, wanted band), NaN in rows where it is not known."""
+    """What both lessons know.
+
+    Attributes
+    ----------
+    images : tuple of ImageSpec
+    outputs : ImageSpec
+    rows : ndarray (band, wanted band) or None
+        Response of the images' bands over the wanted ones, NaN in rows where it is not known.
+    sensor : Sensor or None
+        Of the images.
+    kind : str or array
+        The point spread of images on coarser grids, ``psf`` of :func:`xrs.train`.
+    physics_weight : float or None
+    """
 
     images: tuple[ImageSpec, ...]
     outputs: ImageSpec
     rows: Float64 | None
+    sensor: Sensor | None
+    kind: Any
     physics_weight: float | None
 
     @property
@@ -126,13 +143,29 @@ class _Bands:
             )
         return (_PHYSICS if self.physics_weight is None else self.physics_weight) if known else 0.0
 
-    def physics(self, taps: Mapping[int, Float64]) -> Physics | None:
-        """The images as they follow from the result, by the point spread of those on coarser grids."""
+    @property
+    def psf(self) -> Mapping[str, Any]:
+        """What coarser grids see the result through."""
+        return psf_facts(self.kind, self.sensor) if len(self.images) > 1 else {}
+
+    @cached_property
+    def taps(self) -> Mapping[int, Float64]:
+        """The point spread (band, tap) of each image on a coarser grid, by its number."""
+        coarse = enumerate(self.images)
+        return {n: psf_of(self.sensor, image.bands, image.ratio, self.kind) for n, image in coarse if image.ratio > 1}
+
+    def term(self, train: Patches, held_out: Patches) -> tuple[list[Term], float]:
+        """Patches as the network is to see them, and the scale they were divided by."""
+        scale = train.magnitude()
+        return [Term(train.divided(scale), held_out.divided(scale), physics=self._physics())], scale
+
+    def _physics(self) -> Physics | None:
+        """The images as they follow from the result."""
         if not self.weight or self.rows is None:
             return None
         ends = np.cumsum(self.layout.bands)[:-1]
         parts = zip(self.images, np.split(self.rows, ends), range(len(self.images)), strict=True)
-        return Physics([_seen(rows, image.ratio, taps.get(n)) for image, rows, n in parts], self.weight)
+        return Physics([_seen(rows, image.ratio, self.taps.get(n)) for image, rows, n in parts], self.weight)
 
 
 def _seen(rows: Float64, ratio: int, taps: Float64 | None) -> Seen | None:
@@ -151,22 +184,14 @@ def _seen(rows: Float64, ratio: int, taps: Float64 | None) -> Seen | None:
 
 @dataclass(frozen=True)
 class CubeLesson(_Bands):
-    """Patches of places of two cubes."""
+    """Patches of places of two cubes, or of several such pairs that are alike."""
 
-    scene: Images
-    target: Any
-    kind: Any
-    sensor: str | Sensor | None
+    scenes: Sequence[tuple[Images, Any]]
 
     @property
     def units(self) -> str:
         """Of the result."""
-        return str(self.target.attrs.get("units", "1"))
-
-    @property
-    def psf(self) -> Mapping[str, Any]:
-        """What coarser grids see the result through."""
-        return psf_facts(self.kind, self.sensor) if len(self.images) > 1 else {}
+        return _units(self.scenes[0][1]) or "1"
 
     @property
     def made(self) -> Mapping[str, Any]:
@@ -175,38 +200,56 @@ class CubeLesson(_Bands):
 
     def terms(self, draw: Draw, sees_around: bool) -> tuple[list[Term], float]:
         """One, of both cubes."""
-        parts = draw.of(Pairs(self.scene, self.target, self.scene.ratio))
+        parts = draw.of([Pairs(seen, target, seen.ratio) for seen, target in self.scenes])
         _check_patches(parts[0], self.outputs.bands)
-        scale = parts[0].magnitude()
-        coarse = enumerate(zip(self.images, self.scene.ratios, strict=True))
-        taps = {n: psf_of(self.sensor, image.bands, ratio, self.kind) for n, (image, ratio) in coarse if ratio > 1}
-        train, held_out = (part.divided(scale) for part in parts)
-        return [Term(train, held_out, physics=self.physics(taps))], scale
+        return self.term(*parts)
 
     def facts(self) -> dict[str, Any]:
-        """Of the cube that is learned."""
-        return facts_of(self.target)
+        """Of the cubes that are learned."""
+        return facts_of(*(target for _, target in self.scenes))
 
 
 def _of_cubes(cube: Any, told: Told, sensor: str | Sensor | None, psf: Any) -> CubeLesson:
     strange = [name for name in told.given if name != "physics_weight"]
     if strange:
         raise ParameterError(f"{strange[0]}= without a library", "library='land' in place of the cubes, or two cubes")
+    scenes = for_each(_checked_pair, cube if _is_many(cube) else [cube])
+    first, _ = scenes[0]
+    instrument = seeing(dict(zip(first.names, first.arrays, strict=True)), sensor)
+    specs = for_each(lambda seen, target: _specs(seen, target, instrument), *zip(*scenes, strict=True))
+    check_alike(specs, [_units(target) for _, target in scenes])
+    *images, outputs = specs[0]
+    keys = [key for image in images for key in image.bands]
+    rows = response_rows(instrument, keys, np.array(outputs.wavelengths))
+    return CubeLesson(tuple(images), outputs, rows, instrument, psf, told.physics_weight, scenes)
+
+
+def _is_many(cube: Any) -> bool:
+    """Whether these are several pairs of cubes."""
+    return isinstance(cube, tuple | list) and len(cube) > 0 and all(isinstance(pair, tuple | list) for pair in cube)
+
+
+def _checked_pair(cube: Any) -> tuple[Images, Any]:
     if not isinstance(cube, tuple | list) or len(cube) != 2:
         raise LayoutError(
             f"found a {type(cube).__name__} for task='spectral'",
             "two cubes, or a library",
             "xrs.train((ms, hs), task='spectral', ...) or xrs.train(None, task='spectral', library='land', ...)",
         )
-    scene, target = images_of_pair(*cube)
-    for array in (*scene.arrays, target):
+    seen, target = images_of_pair(*cube)
+    for array in (*seen.arrays, target):
         check_reflectance(array)
-    instrument = seeing(dict(zip(scene.names, scene.arrays, strict=True)), sensor)
-    images = tuple(_known(spec_of(*both), instrument, "ms") for both in zip(scene.arrays, scene.ratios, strict=True))
-    outputs = _known(spec_of(target), None, "hs")
-    keys = [key for image in images for key in image.bands]
-    rows = response_rows(instrument, keys, np.array(outputs.wavelengths))
-    return CubeLesson(images, outputs, rows, told.physics_weight, scene, target, psf, instrument)
+    return seen, target
+
+
+def _specs(seen: Images, target: Any, sensor: Sensor | None) -> tuple[ImageSpec, ...]:
+    """What a card says of the images, and of the result."""
+    images = (_known(spec_of(*both), sensor, "ms") for both in zip(seen.arrays, seen.ratios, strict=True))
+    return *images, _known(spec_of(target), None, "hs")
+
+
+def _units(cube: Any) -> str:
+    return str(cube.attrs.get("units", ""))
 
 
 def _known(spec: ImageSpec, sensor: Sensor | None, role: str) -> ImageSpec:
@@ -242,16 +285,10 @@ class LibraryLesson(_Bands):
 
     train: Source
     held_out: Source
-    given: Sensor
     wanted: Sensor
     examples: int
     noise: tuple[float, float]
     units: str = "1"
-
-    @property
-    def psf(self) -> Mapping[str, Any]:
-        """None: all bands lie on one grid."""
-        return {}
 
     @property
     def made(self) -> Mapping[str, Any]:
@@ -267,44 +304,79 @@ class LibraryLesson(_Bands):
         make = self._mixed if sees_around else self._laid
         train = make(self.train, self.examples - kept, draw, draw.seed)
         held_out = make(self.held_out, kept, draw, draw.seed + _APART, draw.share)
-        scale = train.magnitude()
-        return [Term(train.divided(scale), held_out.divided(scale), physics=self.physics({}))], scale
+        return self.term(train, held_out)
 
     def facts(self) -> dict[str, Any]:
         """Of the library."""
         return {"library": self.train.name, "spectra": self.train.summary, "reference": self.train.reference}
 
     def _pairs(self, source: Source, count: int, seed: int, noise: tuple[float, float]) -> SpectralPairs:
-        if count < _TILE**2:
+        least = LAID**2
+        if count < least:
             raise ParameterError(
-                f"{count} spectra to train on or to hold out", f"at least {_TILE**2} of each", "more examples="
+                f"{count} spectra to train on or to hold out", f"at least {least} of each", "examples="
             )
-        return draw_pairs(source, self.given, self.wanted, count, seed, noise)
+        assert self.sensor is not None
+        return draw_pairs(source, self.sensor, self.wanted, count, seed, noise)
 
     def _laid(self, source: Source, count: int, draw: Draw, seed: int, share: float = 1.0) -> Patches:
-        pairs = self._pairs(source, count, seed, self.noise)
-        return _of_images(_tiles(pairs.given), _tiles(pairs.wanted))
+        return laid_patches(self._pairs(source, count, seed, self.noise))
 
     def _mixed(self, source: Source, count: int, draw: Draw, seed: int, share: float = 1.0) -> Patches:
         check_whole("patches", draw.patches, 1)
+        coarsest = max(self.layout.ratios)
+        side = (side_of(draw.patch_size, coarsest) or _SIDE) * coarsest
         pairs = self._pairs(source, count, seed, (0.0, 0.0))
         patches = max(round(share * draw.patches), 1)
-        return mixed_patches(pairs, patches, draw.patch_size or _SIDE, seed, self.noise)
+        return mixed_patches(pairs, patches, side, seed, self.noise, self._grids())
+
+    def _grids(self) -> list[Grid]:
+        """Where each image lies."""
+        ends = np.cumsum([0, *self.layout.bands]).tolist()
+        return [Grid(slice(*ends[n : n + 2]), self.taps.get(n), ratio) for n, ratio in enumerate(self.layout.ratios)]
 
 
-def _of_library(told: Told, sensor: str | Sensor | None) -> LibraryLesson:
+def _of_library(told: Told, sensor: str | Sensor | None, psf: Any) -> LibraryLesson:
     if sensor is None or told.to is None:
         missing = "sensor" if sensor is None else "to"
         raise ParameterError(f"a library without {missing}=", "sensor=, the instrument that sees, and to=, the bands")
     examples = _EXAMPLES if told.examples is None else told.examples
     check_whole("examples", examples, 1)
-    given, wanted = get_sensor(sensor), wanted_bands(told.to)
-    given = given.select(told.bands) if told.bands is not None else given.select([band.key for band in given.bands])
+    instrument, wanted = get_sensor(sensor), wanted_bands(told.to)
+    keys_of = _keys_by_ratio(instrument, told.bands)
+    images = tuple(spec_of_sensor(instrument.select(keys), ratio) for ratio, keys in keys_of.items())
+    keys = [key for image in images for key in image.bands]
+    instrument, outputs = instrument.select(keys), spec_of_sensor(wanted)
     train, held_out = _split(told.library)
     noise = noise_parts(_NOISE if told.noise is None else told.noise)
-    images, outputs = (spec_of_sensor(given),), spec_of_sensor(wanted)
-    rows = response_rows(given, images[0].bands, np.array(outputs.wavelengths))
-    return LibraryLesson(images, outputs, rows, told.physics_weight, train, held_out, given, wanted, examples, noise)
+    rows = response_rows(instrument, keys, np.array(outputs.wavelengths))
+    bands = images, outputs, rows, instrument, psf, told.physics_weight
+    return LibraryLesson(*bands, train, held_out, wanted, examples, noise)
+
+
+def _keys_by_ratio(sensor: Sensor, bands: Keys | None) -> dict[int, list[str]]:
+    """The bands on each grid by its ratio to the finest, from bands by the side of their pixels.
+
+    Raises
+    ------
+    ParameterError
+        If grids do not nest.
+    """
+    if bands is None:
+        return {1: [band.key for band in sensor.bands]}
+    if not isinstance(bands, Mapping):
+        return {1: list(bands)}
+    try:
+        sizes = np.array(sorted(bands), np.float64)
+        ratios = np.round(sizes / sizes[0])
+        nested = sizes[0] > 0 and np.allclose(sizes, ratios * sizes[0]) and not (ratios[-1] % ratios).any()
+    except (TypeError, ValueError, IndexError):
+        nested = False
+    if not nested:
+        raise ParameterError(
+            f"bands by the pixels {list(bands)}", "sides in m that divide each other", "bands={10: [...], 20: [...]}"
+        )
+    return {int(ratio): list(bands[size]) for ratio, size in zip(ratios, sorted(bands), strict=True)}
 
 
 def _split(library: Any) -> tuple[Source, Source]:
@@ -326,53 +398,3 @@ def _of(library: SpectralLibrary, which: Any) -> SpectralLibrary:
     return SpectralLibrary(
         library.wavelengths, library.spectra[which], title=library.title, reference=library.reference
     )
-
-
-def mixed_patches(
-    pairs: SpectralPairs, count: int, side: int, seed: int, noise: tuple[float, float] = (0.0, 0.0)
-) -> Patches:
-    """Patches of smooth mixtures of spectra, with edges from soft to hard, for networks that look around a pixel.
-
-    Each mixes four spectra by abundances from 0 to 1 of sum 1: a softmax of Gaussian fields, correlated over one pixel
-    to half a patch, and as steep as leads from gradual to almost pure. Both sensors see the mixture of what they see of
-    the spectra, as they are linear.
-
-    Parameters
-    ----------
-    pairs : SpectralPairs
-        Without noise.
-    count, side : int
-        Of patches.
-    seed : int
-    noise : (float, float)
-        Of the given bands, relative and absolute, independent in each pixel.
-    """
-    rng = np.random.default_rng([seed, 5])
-    chosen = rng.integers(len(pairs), size=(count, _MIXED))
-    shares = np.stack([_abundances(side, rng) for _ in range(count)])
-    given, wanted = (np.einsum("nkb,nkyx->nbyx", a[chosen], shares) for a in (pairs.given, pairs.wanted))
-    relative, absolute = noise
-    seen = given * (1 + relative * rng.standard_normal(given.shape)) + absolute * rng.standard_normal(given.shape)
-    return _of_images(seen, wanted)
-
-
-def _abundances(side: int, rng: np.random.Generator) -> Float64:
-    """Shares (spectrum, y, x) of sum 1."""
-    smooth, steep = np.exp(rng.uniform(np.log((1.0, 1.0)), np.log((max(side / 2, 1.0), 10.0))))
-    fields = gaussian_filter(rng.standard_normal((_MIXED, side, side)), (0, smooth, smooth), mode="wrap")
-    fields *= steep / max(float(fields.std()), 1e-12)
-    powers = np.exp(fields - fields.max(axis=0))
-    return np.asarray(powers / powers.sum(axis=0))
-
-
-def _tiles(spectra: Float32) -> Float32:
-    """Spectra (n, band) side by side in patches (patch, band, y, x); those that fill none are left out."""
-    count = len(spectra) // _TILE**2
-    return spectra[: count * _TILE**2].reshape(count, _TILE, _TILE, -1).transpose(0, 3, 1, 2)
-
-
-def _of_images(given: ArrayLike, wanted: ArrayLike) -> Patches:
-    images = [np.ascontiguousarray(image, np.float32) for image in (given, wanted)]
-    spots = np.zeros((len(images[0]), 3), np.int64)
-    spots[:, 1] = np.arange(len(spots))
-    return Patches((images[0],), images[1], np.ones(images[1].shape, bool), spots)

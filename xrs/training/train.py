@@ -11,7 +11,7 @@ from typing import Any
 import xarray as xr
 
 from xrs.cube.metadata import package_version
-from xrs.errors import ParameterError
+from xrs.errors import LayoutError, ParameterError
 from xrs.learning.adversarial import split_loss
 from xrs.learning.loop import Epoch, Settings, Term
 from xrs.learning.losses import make_loss
@@ -20,20 +20,23 @@ from xrs.nets import get_network
 from xrs.nets.receptive import margin_and_window
 from xrs.sensors import Sensor
 from xrs.spectra import Source, SpectralLibrary
-from xrs.training.images import images_of
+from xrs.training.images import images_of, spec_of
 from xrs.training.lessons import Draw, Lesson, SceneLesson, protocol_of
 from xrs.training.members import Run
-from xrs.training.spectral import Told, spectral_lesson
+from xrs.training.scenes import check_alike, for_each
+from xrs.training.spectral import Keys, Told, spectral_lesson
 from xrs.training.uncertainty import calibrated, check_places, wanted, with_dropout
 
 __all__ = ["train"]
 
-Cube = xr.DataTree | xr.DataArray | xr.Dataset | Mapping[str, xr.DataArray | xr.Dataset]
+Image = xr.DataArray | xr.Dataset
+Cube = xr.DataTree | Image | Mapping[str, Image]
+Pair = tuple[Cube, Image]
 
 
 def train(
-    cube: Cube | tuple[Cube, xr.DataArray | xr.Dataset] | None,
-    pan: xr.DataArray | xr.Dataset | None = None,
+    cube: Cube | Pair | Sequence[Cube] | Sequence[Pair] | None,
+    pan: Image | Sequence[Image] | None = None,
     *,
     task: str,
     network: str,
@@ -43,7 +46,7 @@ def train(
     protocol: str | None = None,
     consistency_weight: float = 1.0,
     library: str | SpectralLibrary | Source | None = None,
-    bands: Sequence[str] | None = None,
+    bands: Keys | None = None,
     to: Any = None,
     examples: int | None = None,
     noise: float | tuple[float, float] | None = None,
@@ -72,7 +75,7 @@ def train(
     licence: str = "",
     **config: Any,
 ) -> Model:
-    """Train a network on a scene of one's own, without ground truth; for other bands, on two cubes or a library.
+    """Train a network on scenes of one's own, without ground truth; for other bands, on two cubes or a library.
 
     Patches are drawn from the cube without loading the rest of it, from many places and dates; some places
     are held out on all dates, to tell when to stop and how good the model is.
@@ -84,9 +87,10 @@ def train(
         with band keys); floating point, NaN where nothing was seen; lazy or not. For ``task="spectral"`` a pair
         ``(ms, hs)`` of the same dates, or None beside a ``library``: ``ms`` with bands on one grid (or in groups on
         several, for networks such as ``ponet``), ``hs`` on the finest of these; both reflectance with wavelengths.
-        What they share is used.
+        What they share is used. A list of scenes of the same bands and units (of pairs, for ``task="spectral"``) is
+        learned from in equal parts; they may lie anywhere.
     pan : xarray.DataArray or xarray.Dataset, optional
-        The panchromatic band, for ``task="pansharpen"``.
+        The panchromatic band, for ``task="pansharpen"``; of several scenes a list.
     task : {"sharpen", "pansharpen", "spectral"}
     network : str
         See ``xrs.nets.list_networks()``.
@@ -109,9 +113,9 @@ def train(
         For ``task="spectral"`` in place of cubes: a source of ``xrs.spectra.list_sources()``, or spectra of one's own,
         of which an eighth is held out. Networks of single pixels learn from single spectra, and others from patches in
         which four of them mix in smooth fields.
-    bands : sequence of str, optional
+    bands : sequence of str, or mapping of float to sequence of str, optional
         With a library: the bands of ``sensor`` that the network sees, on one grid; all but the panchromatic one if not
-        given.
+        given. On several grids, by the side of their pixels in m: ``{10: ["B04", "B08"], 20: ["B8A", "B11"]}``.
     to : str, Sensor or array_like, optional
         With a library: the bands it is to make, those of a sensor or centres in nm.
     examples : int, optional
@@ -128,10 +132,10 @@ def train(
         also trains against a discriminator, for sharper results at a larger error; see
         :mod:`xrs.learning.adversarial`. It needs the pairs of Wald's protocol, and has no say in when to stop.
     patches : int
-        Patches to train on; fewer where the scene is small or cloudy.
+        Patches to train on, of all scenes together; fewer where a scene is small or cloudy.
     patch_size : int, optional
         Side of a patch in pixels of the network's result, a multiple of the ratio; 16 times the ratio if not given,
-        less in a small scene. With a library 16, and of no account for networks of single pixels. For networks that
+        less in a small scene. With a library of no account for networks of single pixels. For networks that
         look at the whole of a window (pooling, attention) it is smaller than the windows they are applied to, to whose
         statistics they adapt.
     held_out : float, optional
@@ -295,12 +299,25 @@ def _lesson(
     if task != "spectral":
         if told.given:
             raise ParameterError(f"{told.given[0]}= for task={task!r}", "it with task='spectral' alone")
-        images, known = images_of(cube, pan, task, target)
-        return SceneLesson(images, sensor or known, psf, protocol_of(network, protocol), consistency_weight)
+        found = for_each(lambda one, own_pan: images_of(one, own_pan, task, target), *_scenes(cube, pan))
+        images, sensors = (list(column) for column in zip(*found, strict=True))
+        specs = [tuple(map(spec_of, one.arrays, one.ratios)) for one in images]
+        check_alike(specs, [str(one.arrays[-1].attrs.get("units", "")) for one in images])
+        known = [sensor or own for own in sensors]
+        return SceneLesson(images, known, psf, protocol_of(network, protocol), consistency_weight)
     strange = [name for name, value in (("pan", pan), ("target", target), ("protocol", protocol)) if value is not None]
     if strange:
         raise ParameterError(f"{strange[0]}= for task='spectral'", "none: hs, or the library, is what is learned")
     return spectral_lesson(cube, told, sensor, psf)
+
+
+def _scenes(cube: Any, pan: Any) -> tuple[list[Any], list[Any]]:
+    """The cubes of all scenes, and the pan of each."""
+    cubes = list(cube) if isinstance(cube, list | tuple) else [cube]
+    pans = list(pan) if isinstance(pan, list | tuple) else [pan] if pan is not None else [None] * len(cubes)
+    if len(cubes) != len(pans) or not cubes:
+        raise LayoutError(f"found {len(cubes)} scenes and {len(pans)} pans", "a pan for each scene")
+    return cubes, pans
 
 
 def _course(term: Term, curves: Mapping[str, Sequence[Epoch]]) -> dict[str, Any]:
