@@ -11,10 +11,9 @@ import pandas as pd
 import xarray as xr
 
 import xrs
-from benchmarks.common import Table
+from benchmarks.common import DATA, Table
 
 #: Real data, kept beside the checkout.
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 COLUMNS = ("CC", "SAM", "PSNR", "SSIM", "ERGAS", "Q2n", "RMSE", "time")
 

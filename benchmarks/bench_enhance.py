@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 import xrs
-from benchmarks.common import Table
+from benchmarks.common import DATA, Table
 from xrs.operators.enhance import enhance
 from xrs.operators.smooth import smooth
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 METHODS = {
     "linear": ("linear", {}),
     "whittaker": ("whittaker", {}),

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 import xrs
-from benchmarks.common import Table
+from benchmarks.common import DATA, Table
 from xrs.cube import assign_bands, assign_geobox
 from xrs.kernels import upsample
 from xrs.methods import methods_of
@@ -29,7 +28,6 @@ from xrs.operators.fuse_hsms import fuse_hsms
 from xrs.quality import ergas, rmse, sam
 
 #: Real data, kept beside the checkout.
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 RATIO = 3
 

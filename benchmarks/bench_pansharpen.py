@@ -1,6 +1,6 @@
 """Speed and accuracy of the pansharpening methods.
 
-    python benchmarks/bench_pansharpen.py [--side 4096] [--tile 1024] [--kernel lanczos] [--data worldview2.nc]
+    python -m benchmarks.bench_pansharpen [--side 4096] [--tile 1024] [--kernel lanczos] [--data worldview2.nc]
 
 Speed: pan of ``side`` squared, four bands, ratio 4, float32 in memory, tile by tile, one thread, passes over the scene
 included. The share is of what memory allows for the bytes that must move: the pan (twice if there is a pass over it),
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common import DATA
 from xrs.kernels import decimate, gaussian_taps, stack_taps
 from xrs.lazy import Source, map_tiles
 from xrs.methods import Method, Tile, methods_of, resolve_params
@@ -142,8 +143,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--tile", type=int, default=1024)
     parser.add_argument("--kernel", default="lanczos")
-    here = Path(__file__).resolve()
-    parser.add_argument("--data", type=Path, default=here.parents[2] / "shared" / "data" / "worldview2.nc")
+    parser.add_argument("--data", type=Path, default=DATA / "worldview2.nc")
     args = parser.parse_args()
     speed(args.side, args.tile, args.kernel)
     if args.data.is_file():

@@ -1,6 +1,6 @@
 """Accuracy and speed of the sharpening methods on real Sentinel-2 scenes.
 
-    python benchmarks/bench_sharpen.py [--data ../shared/data] [--repeats 3] [--side 1200]
+    python -m benchmarks.bench_sharpen [--data FOLDER] [--repeats 3] [--side 1200]
 
 Accuracy by Wald's protocol, 40 to 20 m: both groups are blurred by a Gaussian of half a pixel and averaged 2 by 2,
 as DSen2 makes its data (10.1016/j.isprsjprs.2018.09.018), and that point spread is given to the methods. RMSE is the
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from benchmarks.common import DATA
 from xrs.kernels import decimate
 from xrs.kernels.psf import gaussian_box_taps
 from xrs.lazy import Source, map_tiles
@@ -145,8 +146,7 @@ def speed(scene: Scene, side: int, repeats: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    here = Path(__file__).resolve()
-    parser.add_argument("--data", type=Path, default=here.parents[2] / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--side", type=int, default=1200)
     args = parser.parse_args()

@@ -14,12 +14,11 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter
 
 import xrs
-from benchmarks.common import Table, Times, alternate
+from benchmarks.common import DATA, Table, Times, alternate
 from xrs.cube import assign_bands
 from xrs.quality.change import all_round
 
 #: Real data, kept beside the checkout.
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 #: Title, method, options; two pairs, one date, one band.
 RUNS = (

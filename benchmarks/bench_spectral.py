@@ -20,8 +20,8 @@ import pandas as pd
 import xarray as xr
 
 import xrs
-from benchmarks.bench_hsms import DATA, MANY, _between, labelled
-from benchmarks.common import Table
+from benchmarks.bench_hsms import MANY, _between, labelled
+from benchmarks.common import DATA, Table
 from xrs.cube import to_array
 from xrs.methods import methods_of
 from xrs.sensors import get_sensor

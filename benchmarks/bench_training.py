@@ -1,6 +1,6 @@
 """Accuracy of learned sharpening on a real Sentinel-2 scene, beside the best classical methods.
 
-    python -m benchmarks.bench_training [--data ../shared/data] [--seeds 0 1 2] [--retrain]
+    python -m benchmarks.bench_training [--data FOLDER] [--seeds 0 1 2] [--retrain]
 
 T33UUB, 40 to 20 m, as in ``bench_sharpen.py``: both groups blurred by a Gaussian of half a pixel and averaged 2 by 2;
 RMSE is the mean of the bands', in units of 1e-4 of reflectance; SRE in dB, SAM in degrees; 10 pixels at the edges left
@@ -31,6 +31,7 @@ from scipy.ndimage import gaussian_filter
 
 import xrs
 from benchmarks.bench_sharpen import COARSE, FINE, TAPS, scores, t33uub
+from benchmarks.common import DATA
 from xrs.kernels import decimate
 from xrs.models import Model
 from xrs.training import shipped
@@ -93,8 +94,7 @@ def show(name: str, estimate: np.ndarray, truth: np.ndarray, trained: float, app
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    here = Path(__file__).resolve()
-    parser.add_argument("--data", type=Path, default=here.parents[2] / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--retrain", action="store_true")
     args = parser.parse_args()

@@ -13,11 +13,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Limits", "Table", "Times", "alternate", "conditions", "cpu_ratio", "machine_limits", "ratio", "shown"]
+__all__ = [
+    "DATA",
+    "Limits",
+    "Table",
+    "Times",
+    "alternate",
+    "conditions",
+    "cpu_ratio",
+    "machine_limits",
+    "ratio",
+    "shown",
+]
+
+#: Real satellite data: the folder that ``XRS_DATA`` names, else one beside the checkout; see docs/benchmarks.md.
+DATA = Path(os.environ.get("XRS_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
 #: Measured rounds of every comparison; a warm-up goes before them.
 ROUNDS = 5

@@ -103,7 +103,7 @@ def reference_page() -> str:
         "API reference",
         "=============",
         "",
-        "Functions of ``xrs``. Those that take a cube first are methods of ``.rsfuse`` as well.",
+        "Functions of ``xrs``. Many that take a cube first are methods of ``.rsfuse`` as well: see the accessor.",
         "",
         *_autosummary([f"xrs.{name}" for name in functions]),
         "Accessor",
@@ -213,10 +213,10 @@ def _params_table(params: Iterable[Any]) -> str:
 
 
 def _spectral_section() -> str:
-    """Networks that make other bands: no family's methods, they are used by verbs of their own."""
+    """Networks that make other bands: two verbs use them."""
     found = [network for network in networks().values() if "spectral" in network.tasks]
     rows = [(f"`{n.name}`", _escaped(n.summary), _linked(n.differs), _cite(n.reference)) for n in found]
-    text = "Networks that make other bands on the same grid, for `xrs.expand_swath`."
+    text = "Networks that make other bands: methods of `xrs.spectral_superres`, and `network=` of `xrs.expand_swath`."
     return "\n\n".join(
         ["## Spectral networks", text, _table(("network", "what it does", "differs", "reference"), rows)]
     )

@@ -100,7 +100,7 @@ def composite(
     Examples
     --------
     >>> import numpy as np, pandas as pd, xarray as xr
-    >>> from xrs.operators.composite import composite
+    >>> from xrs import composite
     >>> dates = pd.to_datetime(["2024-01-03", "2024-01-09", "2024-01-21", "2024-03-02"])
     >>> values = np.array([0.1, 0.9, 0.2, 0.3], "float32")
     >>> cube = xr.DataArray(values[:, None, None], dims=("time", "y", "x"), coords={"time": dates})

@@ -210,7 +210,7 @@ def _spread_of_hs(
     """Taps to the grid of ``hs``: of its bands, and what its sensor would make of those of ``ms``."""
     found = possible_psfs(hs, bands, ratio, sensor, psf)
     if len(found) > 1:
-        raise ParameterError("psf='estimate' for three sensors", "'mtf', 'box', 'gaussian' or taps")
+        raise ParameterError("psf='estimate' for three sensors", "'mtf', 'box', 'gaussian_box' or taps")
     return found[0]
 
 

@@ -73,12 +73,12 @@ def pansharpen(
     sensor : str or Sensor, optional
         The instrument, whose modulation transfer the methods of the MTF family match. Without one
         the gain at Nyquist is 0.3, and 0.15 for the pan.
-    psf : {"mtf", "box"} or array (band, tap), optional
+    psf : {"mtf", "box", "gaussian_box"} or array (band, tap), optional
         The point spread from fine to coarse pixels; see :func:`xrs.sensors.psf_of`.
     inject : str, Method or mapping, optional
         A method of ``xrs.list_methods("refine")`` that improves the result, with ``"ssr"`` what spectral
-        super-resolution reads from the pan; or a mapping with ``method`` and its parameters. It learns from the scene
-        when the result is computed, each date by itself.
+        super-resolution reads from the pan; or a mapping with ``method`` and its parameters. ``ssr`` learns from the
+        scene when the result is computed, each date by itself.
     uncertainty : bool
         Whether to tell of errors beside the bands; see :func:`xrs.sharpen`. For a Dataset the result has a variable
         ``<band>_std`` (networks) or ``<band>_residual`` (other methods) more for each band. For a DataArray it is a

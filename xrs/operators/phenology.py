@@ -116,7 +116,7 @@ def phenology(
     Examples
     --------
     >>> import numpy as np, pandas as pd, xarray as xr
-    >>> from xrs.operators.phenology import phenology
+    >>> from xrs import phenology
     >>> dates = pd.date_range("2023-01-01", "2024-01-01", freq="D")
     >>> wave = 0.5 - 0.3 * np.cos(2 * np.pi * np.arange(366) / 365)
     >>> ndvi = xr.DataArray(wave[:, None, None].astype("float32"), dims=("time", "y", "x"), coords={"time": dates})

@@ -95,7 +95,7 @@ def retrieve(
     Examples
     --------
     >>> import numpy as np, xarray as xr
-    >>> from xrs.operators.retrieve import retrieve
+    >>> from xrs import retrieve
     >>> keys = ["B03", "B04", "B05", "B06", "B07", "B8A", "B11", "B12"]
     >>> leaf = np.array([0.06, 0.03, 0.10, 0.30, 0.37, 0.41, 0.19, 0.10], "float32")
     >>> values = np.tile(leaf[:, None, None], (1, 2, 2))

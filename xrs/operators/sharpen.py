@@ -48,7 +48,7 @@ def sharpen(
         Coarse bands to sharpen; all of them if not given.
     sensor : str or Sensor, optional
         The instrument; taken from the attribute ``platform`` if that names one.
-    psf : {"mtf", "box"}, tuple, or mapping of group to array (band, tap)
+    psf : {"mtf", "box", "gaussian_box"}, tuple, or mapping of group to array (band, tap)
         The point spread from the finest grid to each coarse one; see :func:`xrs.sensors.psf_of`.
     inject : str, Method or mapping, optional
         A method that improves the result; see :func:`xrs.pansharpen`.
@@ -60,8 +60,9 @@ def sharpen(
         observed minus the result seen through the point spread, which is no error bar, as the point spread hides
         detail. The band names it in its attribute ``ancillary_variables``; verbs do not take it for a band.
     **params
-        Parameters of the method. A network needs ``model``: a :class:`xrs.models.Model`, a path or a name, or a list
-        of them, one for each coarse group that is sharpened.
+        Parameters of the method. A network takes ``model``: a :class:`xrs.models.Model`, a path or a name, or a list
+        of them, one for each coarse group that is sharpened. Without it shipped weights are taken where they fit;
+        else it learns from the scene when the result is computed.
 
     Returns
     -------

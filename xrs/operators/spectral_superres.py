@@ -82,7 +82,7 @@ def spectral_superres(
         are held to as means of blocks.
     uncertainty : bool
         Whether to tell of errors: of a network trained with uncertainty ``<name>_std`` (see :func:`xrs.sharpen`); and
-        ``<name>_residual`` (y, x): the root mean square, over the sensor's bands, of what it saw less what it would see
+        ``misfit`` ([time,] y, x): the root mean square, over the sensor's bands, of what it saw less what it would see
         in the result before ``consistent`` changed it.
     **params
         Parameters of the method; a network takes ``model``.

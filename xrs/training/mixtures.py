@@ -20,8 +20,8 @@ __all__ = ["LAID", "Grid", "laid_patches", "mixed_patches"]
 
 #: Side of a patch of single spectra laid side by side.
 LAID = 8
-#: Spectra in a mixed patch.
-_MIXED = 4
+#: Side of the square that has one spectrum more in a mixed patch, and how many there are at least.
+_ROOM, _LEAST = 8, 4
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ def mixed_patches(
 ) -> Patches:
     """Patches of smooth mixtures of spectra, with edges from soft to hard, for networks that look around a pixel.
 
-    Each mixes four spectra by abundances from 0 to 1 of sum 1: a softmax of Gaussian fields, correlated over one pixel
-    to half a patch, and as steep as leads from gradual to almost pure. Both sensors see the mixture of what they see of
-    the spectra, as they are linear.
+    Each mixes four spectra (a larger one a spectrum for every 8 x 8 pixels) by abundances from 0 to 1 of sum 1: a
+    softmax of Gaussian fields, correlated over one pixel to eight, and as steep as leads from gradual to almost pure.
+    Both sensors see the mixture of what they see of the spectra, as they are linear.
 
     Parameters
     ----------
@@ -90,13 +90,13 @@ def mixed_patches(
         The images of a patch, the finest first.
     """
     rng = np.random.default_rng([seed, 5])
-    chosen = rng.integers(len(pairs), size=(count, _MIXED))
+    chosen = rng.integers(len(pairs), size=(count, max((side // _ROOM) ** 2, _LEAST)))
     coarsest = max(grid.ratio for grid in grids)
     around = -(-max(grid.edge for grid in grids) // coarsest) * coarsest
     wanted = np.empty((count, pairs.wanted.shape[1], side, side), np.float32)
     images: list[list[Float32]] = [[] for _ in grids]
     for place, few in zip(wanted, chosen, strict=True):
-        shares = _abundances(side + 2 * around, rng)
+        shares = _abundances(len(few), side + 2 * around, rng)
         np.einsum("kb,kyx->byx", pairs.wanted[few], _inside(shares, around), out=place)
         given = np.einsum("kb,kyx->byx", pairs.given[few], shares)
         for image, grid in zip(images, grids, strict=True):
@@ -104,10 +104,10 @@ def mixed_patches(
     return _patches([np.stack(image) for image in images], wanted)
 
 
-def _abundances(side: int, rng: np.random.Generator) -> Float32:
+def _abundances(spectra: int, side: int, rng: np.random.Generator) -> Float32:
     """Shares (spectrum, y, x) of sum 1."""
-    smooth, steep = np.exp(rng.uniform(np.log((1.0, 1.0)), np.log((max(side / 2, 1.0), 10.0))))
-    fields = gaussian_filter(rng.standard_normal((_MIXED, side, side)), (0, smooth, smooth), mode="wrap")
+    smooth, steep = np.exp(rng.uniform(0.0, np.log((_ROOM, 10.0))))
+    fields = gaussian_filter(rng.standard_normal((spectra, side, side)), (0, smooth, smooth), mode="wrap")
     fields *= steep / max(float(fields.std()), 1e-12)
     powers = np.exp(fields - fields.max(axis=0))
     return np.asarray(powers / powers.sum(axis=0), np.float32)

@@ -77,8 +77,8 @@ def fuse_sts(
         What to do with a date before the first or after the last of those.
     sensors : Sensors, optional
         The instruments, see :class:`xrs.Sensors`: point spread and spectral response.
-    psf : {"mtf", "box", "gaussian"} or array
-        See :func:`xrs.fuse_hsms`.
+    psf : {"mtf", "box", "gaussian_box"} or array
+        See :func:`xrs.sensors.psf_of`.
     uncertainty : bool
         Whether standard deviations are to stand beside the bands, for a network alone: those of its own result, before
         it is refined. A model must have been trained with ``uncertainty="laplace"`` or ``members``; one that is trained

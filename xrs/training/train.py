@@ -112,7 +112,7 @@ def train(
     library : str, SpectralLibrary or Source, optional
         For ``task="spectral"`` in place of cubes: a source of ``xrs.spectra.list_sources()``, or spectra of one's own,
         of which an eighth is held out. Networks of single pixels learn from single spectra, and others from patches in
-        which four of them mix in smooth fields.
+        which some of them mix in smooth fields.
     bands : sequence of str, or mapping of float to sequence of str, optional
         With a library: the bands of ``sensor`` that the network sees, on one grid; all but the panchromatic one if not
         given. On several grids, by the side of their pixels in m: ``{10: ["B04", "B08"], 20: ["B8A", "B11"]}``.
@@ -129,7 +129,7 @@ def train(
         result covers.
     loss : str or mapping of str to float
         ``"l1"``, ``"sam"``, ``"ergas"``, ``"gradient"``, or weights of several. ``{"l1": 1.0, "adversarial": 1e-3}``
-        also trains against a discriminator, for sharper results at a larger error; see
+        also trains against a discriminator, for sharper results at no smaller error; see
         :mod:`xrs.learning.adversarial`. It needs the pairs of Wald's protocol, and has no say in when to stop.
     patches : int
         Patches to train on, of all scenes together; fewer where a scene is small or cloudy.
