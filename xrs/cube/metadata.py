@@ -34,9 +34,10 @@ def provenance(
     """Attributes of a result: those of its source that still hold, plus how it was made.
 
     What names the quantity is left out where the result is another one.
-    ``history`` grows by one line without a clock time, so that equal inputs give equal bytes.
+    ``history`` grows by one line without a clock time, so that equal inputs give equal bytes. All else tells of this
+    step alone: ``references`` of an earlier one goes, also where this one has no DOI.
     """
-    dropped = _STORAGE_ATTRS if same_quantity else (*_STORAGE_ATTRS, *_QUANTITY_ATTRS)
+    dropped = ("references", *_STORAGE_ATTRS, *(() if same_quantity else _QUANTITY_ATTRS))
     kept = {k: v for k, v in source.attrs.items() if k not in dropped}
     call = f"xrs {package_version()}: {method}({', '.join(f'{k}={_short(v)}' for k, v in parameters.items())})"
     history = [line for line in (str(source.attrs.get("history", "")), call) if line]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -115,7 +116,13 @@ def retrieve(
         binding = replace(binding, params={**binding.params, "spread": True})
     seen = {"ms": ms}
     if "angles" in binding.used:
-        seen["angles"] = cosines(ms, sun_zenith=sun_zenith, view_zenith=view_zenith, relative_azimuth=relative_azimuth)
+        seen["angles"] = cosines(
+            ms,
+            sun_zenith=sun_zenith,
+            view_zenith=view_zenith,
+            relative_azimuth=relative_azimuth,
+            known=_known_angles(record, binding),
+        )
     data = fuse(
         record,
         seen,
@@ -126,7 +133,9 @@ def retrieve(
         spatial_params={},
         bands=1 + uncertainty,
     )
-    layers = [_labelled(data[:, n : n + 1], ms, record, wanted, resolved) for n in range(1 + uncertainty)]
+    # As bound: the model, the index and the line that were taken, given or not.
+    used = {name: binding.params[name] for name in resolved}
+    layers = [_labelled(data[:, n : n + 1], ms, record, wanted, used) for n in range(1 + uncertainty)]
     if not uncertainty:
         return layers[0]
     result = layers[0].to_dataset(name=wanted.name).assign_attrs(layers[0].attrs)
@@ -149,6 +158,15 @@ def _reflectance(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
 def _bound(record: Method, ms: xr.DataArray, wanted: Variable, resolved: dict[str, Any]) -> Any:
     assert record.bind is not None
     return record.bind({"ms": observed(ms, 1)}, (wanted.name,), **resolved)
+
+
+def _known_angles(record: Method, binding: Any) -> Mapping[str, tuple[float, float]]:
+    """Lowest and highest cosines that a network was trained on."""
+    if not record.needs_model:
+        return {}
+    from xrs.methods.retrieval.networks import known_angles
+
+    return known_angles(binding.params["model"])
 
 
 def _check_sensor(ms: xr.DataArray, sensor: str | Sensor | None) -> None:

@@ -19,8 +19,10 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -100,7 +102,9 @@ def _bind(
 def _is_line(value: Any) -> bool:
     if value is None:
         return True
-    return isinstance(value, (tuple, list)) and len(value) == 2 and bool(np.isfinite(np.asarray(value, float)).all())
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return False
+    return all(isinstance(one, Real) and math.isfinite(one) for one in value)
 
 
 METHOD = Method(
@@ -119,7 +123,7 @@ METHOD = Method(
             None,
             f"which; the usual one of the variable if not given ({', '.join(v for v in VARIABLES if _USUAL[v])})",
             f"one of {list(_INDICES)}",
-            lambda value: value is None or value in _INDICES,
+            lambda value: value is None or value in list(_INDICES),
         ),
         Param("calibration", None, "slope and offset in place of the published ones", "(slope, offset)", _is_line),
     ),

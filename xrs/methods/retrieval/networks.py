@@ -18,7 +18,7 @@ from xrs.methods.retrieval._variables import limited, variable_of
 from xrs.models import Model, Observed
 from xrs.nets.registry import networks
 
-__all__ = ["METHODS"]
+__all__ = ["METHODS", "known_angles"]
 
 _TASK = "retrieval"
 
@@ -57,6 +57,13 @@ def _known(image: Float32, model: Model) -> Bool:
     """Whether pixels (y, x) lie within the ranges of the training data."""
     low, high = (np.array(model.card.training[side], np.float32)[:, None, None] for side in ("low", "high"))
     return np.asarray(((image >= low) & (image <= high)).all(axis=0))
+
+
+def known_angles(model: Model) -> dict[str, tuple[float, float]]:
+    """The lowest and highest cosine of each angle in the training data."""
+    training = model.card.training
+    ranges = zip(model.card.images[0].bands, training["low"], training["high"], strict=True)
+    return {name.removeprefix("cos_"): (low, high) for name, low, high in list(ranges)[-_ANGLES:]}
 
 
 @dataclass(frozen=True)
