@@ -171,8 +171,15 @@ def test_wrong_input_is_named(call: Any, told: str) -> None:
         call()
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_library_of_one_spectrum_is_no_source(count: int) -> None:
+    library = SpectralLibrary([400.0, 2500.0], [[0.1, 0.2]] * count)
+    with pytest.raises(ParameterError, match="too few spectra.*two or more that differ"):
+        get_source(library)
+
+
 def test_bands_beyond_the_source_are_named() -> None:
-    library = SpectralLibrary([450.0, 700.0, 900.0], [[0.1, 0.2, 0.3]])
+    library = SpectralLibrary([450.0, 700.0, 900.0], [[0.1, 0.2, 0.3], [0.3, 0.3, 0.3]])
     with pytest.raises(BandNotFoundError, match="B11"):
         draw_pairs(library, "sentinel-2a", "enmap", 3)
 

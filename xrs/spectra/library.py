@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +12,10 @@ from xrs.errors import ParameterError, RadiometryError
 from xrs.kernels.types import Float32, Float64
 from xrs.sensors import Sensor, spectral_response
 
-__all__ = ["SpectralLibrary"]
+__all__ = ["LEAST_NM", "MOST_NM", "SpectralLibrary"]
 
-#: Below this no wavelength of reflected light is in nm, and above it none is in µm.
-_LEAST_NM = 100.0
+#: Between these are all wavelengths of reflectance and emissivity, in nm; numbers below the first are in µm.
+LEAST_NM, MOST_NM = 100.0, 30_000.0
 #: Glints and fresh snow reflect up to about this; percent and digital numbers are larger.
 _LARGEST = 2.0
 #: Noise falls a little below zero; marks of missing values fall far below it.
@@ -28,7 +29,7 @@ class SpectralLibrary:
     Parameters
     ----------
     wavelengths : array_like (wavelength,)
-        Ascending, nm.
+        Ascending, each once; nm, from 100 to 30,000.
     spectra : array_like (n, wavelength)
         Reflectance, 0 to 1, without NaN.
     names, classes : sequence of str, optional
@@ -39,7 +40,8 @@ class SpectralLibrary:
     Raises
     ------
     ParameterError
-        If shapes do not fit, values are missing, or wavelengths do not ascend or are not in nm.
+        If shapes do not fit, values are missing or no numbers, or wavelengths do not ascend, stand twice or are not in
+        nm.
     RadiometryError
         If the spectra are percent or digital numbers.
 
@@ -60,8 +62,8 @@ class SpectralLibrary:
     reference: str = ""
 
     def __post_init__(self) -> None:
-        _set(self, "wavelengths", np.asarray(self.wavelengths, dtype="float64"))
-        _set(self, "spectra", np.asarray(self.spectra, dtype="float32"))
+        for field, kind in (("wavelengths", "float64"), ("spectra", "float32")):
+            _set(self, field, _numbers(getattr(self, field), field, kind))
         for field in ("names", "classes"):
             _set(self, field, tuple(str(text) for text in getattr(self, field)))
         _check_wavelengths(self.wavelengths)
@@ -126,15 +128,39 @@ def _set(library: SpectralLibrary, field: str, value: object) -> None:
     object.__setattr__(library, field, value)
 
 
+def _numbers(values: Any, field: str, kind: str) -> Any:
+    try:
+        return np.asarray(values, dtype=kind)
+    except (ValueError, TypeError) as error:
+        raise ParameterError(
+            f"{field} that are no array of numbers ({error})", "numbers, as many in each row, one row for each spectrum"
+        ) from error
+
+
 def _check_wavelengths(nm: Float64) -> None:
     if nm.ndim != 1 or nm.size < 2 or not np.isfinite(nm).all():
         raise ParameterError(
             f"wavelengths of shape {nm.shape}, {int((~np.isfinite(nm)).sum())} of them missing",
             "two or more finite wavelengths in nm",
         )
-    if nm.max() < _LEAST_NM:
+    if nm.max() < LEAST_NM:
         raise ParameterError(
             f"wavelengths run to {nm.max():g}", "wavelengths in nm", "multiply µm by 1000, or read with units='um'"
+        )
+    if nm.min() < LEAST_NM or nm.max() > MOST_NM:
+        raise ParameterError(
+            f"wavelengths run from {nm.min():g} to {nm.max():g}",
+            f"wavelengths in nm, from {LEAST_NM:g} to {MOST_NM:g}",
+            "give them in nm, name their unit in reading (units=), or leave out those beyond",
+        )
+    values, counts = np.unique(nm, return_counts=True)
+    twice = values[counts > 1]
+    if twice.size:
+        shown = ", ".join(f"{value:g}" for value in twice[:5]) + (", ..." if twice.size > 5 else "")
+        raise ParameterError(
+            f"wavelengths that stand more than once: {shown} nm",
+            "each wavelength once",
+            "leave out one of each, or average",
         )
     if not (np.diff(nm) > 0).all():
         raise ParameterError(

@@ -103,11 +103,17 @@ def get_source(source: str | SpectralLibrary | Source) -> Source:
     Raises
     ------
     ParameterError
-        If there is no such source.
+        If there is no such source, or the library has too few spectra: one, or all alike.
     """
     if isinstance(source, Source):
         return source
     if isinstance(source, SpectralLibrary):
+        if not np.ptp(source.spectra, axis=0).any():
+            raise ParameterError(
+                f"too few spectra to draw from: {source}, {'one' if len(source) == 1 else 'all alike'}",
+                "two or more that differ; a hundred or more to learn from",
+                "a larger library, or a source of xrs.spectra.list_sources()",
+            )
         summary = f"{len(source)} spectra and mixtures of them"
         return Source(source.title or "library", summary, source.reference, partial(_of_library, source))
     if not isinstance(source, str) or source not in _SOURCES:
