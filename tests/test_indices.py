@@ -106,7 +106,7 @@ def test_lazy_and_equal_at_any_chunking(s2: xr.DataArray) -> None:
 def test_integers_and_unscaled_values_are_refused(s2: xr.DataArray) -> None:
     with pytest.raises(RadiometryError, match="uint16"):
         xrs.index((s2 * 1e4).astype("uint16"), "NDVI")
-    with pytest.raises(RadiometryError, match="median above 20"):
+    with pytest.raises(RadiometryError, match="holds values from"):
         xrs.index(s2 * 1e4, "NDVI")
     with pytest.raises(RadiometryError, match="scale and offset"):
         xrs.index((s2 * 1e4).chunk(), "NDVI").NDVI.compute()

@@ -13,9 +13,9 @@ import dask
 import numpy as np
 from dask.utils import parse_bytes
 
-from xrs.errors import ChunkingError, GridMismatchError
+from xrs.errors import ChunkingError, GridMismatchError, LayoutError
 
-__all__ = ["Interval", "Piece", "Plan", "Source", "TileSpec", "make_plan", "task_memory", "touched"]
+__all__ = ["Interval", "Piece", "Plan", "Source", "TileSpec", "check_some", "make_plan", "task_memory", "touched"]
 
 #: First and last-plus-one index.
 Interval = tuple[int, int]
@@ -38,11 +38,15 @@ class Source:
         Pixels along the side of one pixel of the coarsest grid.
     steady : bool
         Whether every tile needs all of its dates, however many dates are put out at once.
+    reflectance : bool
+        Whether the values are reflectance. Lazy ones that cannot be are then refused where they are read, before gaps
+        are filled: what is in memory an operator refuses at once.
     """
 
     array: Any
     factor: int = 1
     steady: bool = False
+    reflectance: bool = False
 
     @property
     def is_lazy(self) -> bool:
@@ -131,6 +135,8 @@ def make_plan(
 
     Raises
     ------
+    LayoutError
+        If a source has no date, band, row or column.
     ChunkingError
         If not even the smallest tile fits the memory of a task.
     """
@@ -175,6 +181,22 @@ def make_plan(
     return Plan(time, rows, columns)
 
 
+def check_some(name: str, shape: Sequence[int]) -> None:
+    """Refuse what holds no value: ``shape`` (time, band, y, x).
+
+    Raises
+    ------
+    LayoutError
+    """
+    if 0 in shape:
+        dates, bands, height, width = shape
+        raise LayoutError(
+            f"{name} is a cube of {dates} dates, {bands} bands and {height} by {width} pixels",
+            "at least one of each",
+            "a period and an area in which something was seen: a selection may have left nothing",
+        )
+
+
 def touched(chunks: Sequence[Sequence[int]], bounds: Sequence[Interval]) -> list[Piece]:
     """The chunks that an index box touches, and the part of each that is inside it."""
     axes = [_touched_along(sizes, lo, hi) for sizes, (lo, hi) in zip(chunks, bounds, strict=True)]
@@ -199,6 +221,8 @@ def _touched_along(sizes: Sequence[int], lo: int, hi: int) -> list[tuple[int, sl
 
 
 def _check_shapes(sources: Mapping[str, Source]) -> None:
+    for name, source in sources.items():
+        check_some(name, source.array.shape)
     areas = {name: tuple(n / s.factor for n in s.array.shape[2:]) for name, s in sources.items()}
     dates = {s.array.shape[0] for s in sources.values() if not s.steady}
     if len(set(areas.values())) > 1 or len(dates) > 1:

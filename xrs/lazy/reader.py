@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xrs.kernels.plausible import check_magnitudes
 from xrs.kernels.types import Float32, Float64
 from xrs.lazy.plan import Interval, Plan, Source, TileSpec, touched
 from xrs.lazy.window import Window, bounds_of, read_window, tile_of
@@ -22,6 +23,7 @@ class Reader:
     """How tiles read their sources: grids, the method's halo, and the wider margin gaps are filled from.
 
     With ``days``, a method sees all dates of a chunk at once, and those of ``steady`` sources whatever the chunk.
+    Values of sources named in ``reflectance`` that cannot be reflectance are refused.
     """
 
     factors: Mapping[str, int]
@@ -29,6 +31,7 @@ class Reader:
     margin: int
     steady: tuple[str, ...] = ()
     days: Mapping[str, Float64] | None = None
+    reflectance: tuple[str, ...] = ()
 
     def windows(self, sizes: Mapping[str, Sequence[Sequence[int]]], tile: TileSpec) -> dict[str, Window]:
         """What a tile reads of each source, given the chunk sizes of each."""
@@ -45,7 +48,7 @@ class Reader:
 
     def tiles(self, spec: TileSpec, windows: Mapping[str, Window], chunks: Sequence[Any]) -> Iterator[Tile]:
         """The tile of each date, made when it is asked for; or one of all dates."""
-        images = read_all(windows, chunks)
+        images = read_all(windows, chunks, self.reflectance)
         if self.days is not None:
             yield self._tile(spec, images, self._days(spec))
             return
@@ -67,11 +70,24 @@ class Reader:
         return {name: days if name in self.steady else days[slice(*spec.time)] for name, days in dated}
 
 
-def read_all(windows: Mapping[str, Window], chunks: Sequence[Any]) -> dict[str, NDArray[np.float32]]:
-    """The window of each source (time, band, y, x), given the chunks of all."""
+def read_all(
+    windows: Mapping[str, Window], chunks: Sequence[Any], reflectance: Sequence[str] = ()
+) -> dict[str, NDArray[np.float32]]:
+    """The window of each source (time, band, y, x), given the chunks of all.
+
+    Raises
+    ------
+    RadiometryError
+        If a source named in ``reflectance`` holds, within the scene, what cannot be reflectance.
+    """
     images, first = {}, 0
     for name, window in windows.items():
-        images[name] = read_window(window, chunks[first : first + len(window.pieces)])
+        own = chunks[first : first + len(window.pieces)]
+        if name in reflectance:
+            # As they were given: in float32 some fill values become infinite.
+            for piece, chunk in zip(window.pieces, own, strict=True):
+                check_magnitudes(chunk[piece.window], name)
+        images[name] = read_window(window, own)
         first += len(window.pieces)
     return images
 

@@ -321,6 +321,7 @@ def _reader(sources: Mapping[str, Source], halo: int, margin: int, dates: Dates 
         margin,
         tuple(n for n, s in sources.items() if s.steady),
         None if dates is None else dates.days,
+        tuple(n for n, s in sources.items() if s.reflectance and s.is_lazy),
     )
 
 

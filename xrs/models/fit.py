@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from xrs.errors import ModelCardError, RadiometryError
+from xrs.kernels.plausible import extremes
 from xrs.kernels.types import Float32
 from xrs.models.card import Card, ImageSpec
 
@@ -19,9 +18,12 @@ __all__ = ["Input", "Observed", "check_magnitude", "match_images"]
 _NM, _SHARE = 10.0, 0.02
 
 
-#: Values whose mean is above so many times the model's scale, or all below so small a share of it, have another unit:
-#: digital numbers are 1e4 times reflectance, and glint ten times what is common.
-_TOO_BRIGHT, _TOO_DARK = 50.0, 1e-3
+#: A value above so many times the model's scale (the mean of what it was trained on) has another unit, or is a fill
+#: value: clouds and glint are 10 to 40 times what is common on land, and digital numbers 1e4 times reflectance.
+_TOO_BRIGHT = 100.0
+#: Values that all lie below so small a share of the scale, and are not all zero, have another unit. It is less than one
+#: step of 1e-4, in which products are stored, where the scale is below 0.33.
+_TOO_DARK = 3e-4
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,16 @@ def match_images(card: Card, observed: Mapping[str, Observed], target: str | Non
 
 
 def check_magnitude(card: Card, image: Float32) -> None:
-    """Refuse digital numbers where a model knows reflectance, and the reverse.
+    """Refuse digital numbers and fill values where a model knows reflectance, and the reverse.
+
+    Too bright is asked of each value, so that it does not depend on tiles: a single one beyond 100 times the model's
+    scale is an error wherever tiles are cut.
+
+    Too dark can only be asked of a whole tile, for one dark value is no error: the largest magnitude is below 3e-4 of
+    the scale, and not zero. That dark is reflectance where a model knows digital numbers, or reflectance that was
+    scaled twice, in tiles without the brightest targets. Water and shade that are stored in steps of 1e-4 are never
+    that dark, however small the tile, for a model whose scale is below 0.33. Of zeros alone nothing can be said: they
+    pass.
 
     Parameters
     ----------
@@ -89,12 +100,14 @@ def check_magnitude(card: Card, image: Float32) -> None:
     ------
     RadiometryError
     """
-    mean, most = float(np.abs(image).mean(dtype=np.float64)), float(np.abs(image).max(initial=0.0))
-    if mean > _TOO_BRIGHT * card.scale or 0 < most < _TOO_DARK * card.scale:
+    least, largest = extremes(image)
+    magnitude = max(-least, largest)
+    if magnitude > _TOO_BRIGHT * card.scale or 0 < magnitude < _TOO_DARK * card.scale:
         raise RadiometryError(
-            f"values with a mean of {mean:.3g} and at most {most:.3g}",
+            f"values from {least:.4g} to {largest:.4g}",
             f"values of about {card.scale:.3g}, on which the {card.network} model was trained (units {card.units!r})",
-            "apply the product's scale and offset, e.g. da.astype('float32') * 1e-4, or use a model of this unit",
+            "apply the product's scale and offset, e.g. da.astype('float32') * 1e-4, put NaN for fill values, or use a "
+            "model of this unit",
         )
 
 

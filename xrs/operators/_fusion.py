@@ -11,18 +11,33 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xrs.cube import assign_bands, assign_geobox, band_keys, geobox_of, provenance, to_json, wavelengths, with_all_dims
+from xrs.cube import (
+    DIMS,
+    assign_bands,
+    assign_geobox,
+    band_keys,
+    geobox_of,
+    provenance,
+    to_json,
+    wavelengths,
+    with_all_dims,
+)
 from xrs.cube.bands import BAND_COORDS
 from xrs.errors import RadiometryError, TimeAxisError
 from xrs.lazy import Dates, Source, map_tiles
+from xrs.lazy.plan import check_some
 from xrs.methods import Binding, Method
 from xrs.models import ImageSpec, Observed
 
 __all__ = ["apply_method", "check_floats", "common_dates", "fuse", "label", "observed", "with_bands"]
 
+#: What methods of these families know holds for reflectance alone; others fuse values of any unit.
+_OF_REFLECTANCE = ("retrieval", "spectral")
+
 
 def check_floats(role: str, cube: xr.DataArray) -> None:
-    """Refuse integers: their nodata value would be fused as if it were light."""
+    """Refuse integers, whose nodata value would be fused as if it were light, and cubes that hold nothing."""
+    check_some(role, [cube.sizes.get(dim, 1) for dim in DIMS])
     if cube.dtype.kind != "f":
         raise RadiometryError(
             f"{role} holds {cube.dtype}",
@@ -84,7 +99,10 @@ def fuse(
     """
     named = {p.name for p in method.params}
     full = dict(binding.params) | {k: v for k, v in spatial_params.items() if k in named}
-    sources = {role: Source(with_all_dims(cube).data, factors[role]) for role, cube in observations.items()}
+    bound = method.family in _OF_REFLECTANCE
+    sources = {
+        role: Source(with_all_dims(cube).data, factors[role], reflectance=bound) for role, cube in observations.items()
+    }
     return apply_method(
         method,
         replace(binding, params=full),

@@ -11,14 +11,17 @@ import spyndex
 import xarray as xr
 
 from xrs.cube import band_keys, check_reflectance, provenance, wavelengths, with_all_dims
-from xrs.cube.layout import plausible_reflectance
-from xrs.errors import LayoutError, ParameterError, RadiometryError
+from xrs.errors import LayoutError, ParameterError
 from xrs.indices import Index, get_index, match_bands
 from xrs.kernels.types import Float32
 from xrs.lazy import Source, map_tiles
 from xrs.methods import Tile
+from xrs.operators._fusion import check_floats
 
 __all__ = ["index"]
+
+#: Bands of spyndex's that are no reflectance: thermal ones, and radar's.
+_NO_LIGHT = frozenset({"T", "T1", "T2", "VV", "VH", "HV", "HH"})
 
 
 def index(
@@ -52,7 +55,8 @@ def index(
     Raises
     ------
     RadiometryError
-        For integers, or values too large for reflectance (for lazy cubes when they are computed).
+        For integers, or where a band that is needed holds values beyond 10 in magnitude, which reflectance cannot have
+        (lazy values when they are computed); thermal and radar bands may hold any.
     BandNotFoundError
         If a band is missing or ambiguous.
     ParameterError
@@ -69,7 +73,6 @@ def index(
     >>> round(xrs.index(ds, "NDVI").NDVI.item(), 3)
     0.5
     """
-    check_reflectance(cube)
     wanted = [get_index(name) for name in ([names] if isinstance(names, str) else names)]
     if not wanted:
         raise ParameterError("no index was named", "at least one name", "xrs.list_indices()")
@@ -90,11 +93,15 @@ def _compute(
 ) -> xr.DataArray:
     matched = match_bands(cube, wanted.bands, bands)
     used = {name: _band(cube, key) for name, key in matched.items()}
+    for name, band in used.items():
+        check_floats(name, band)
+        if name not in _NO_LIGHT:
+            check_reflectance(band)
     fixed = {c: _constant(c, wanted, cube, bands, constants) for c in wanted.constants}
     first = next(iter(used.values()))
     data = map_tiles(
         partial(_evaluate, wanted, fixed),
-        {name: Source(with_all_dims(band).data) for name, band in used.items()},
+        {n: Source(with_all_dims(band).data, reflectance=n not in _NO_LIGHT) for n, band in used.items()},
         bands=1,
         factor=1,
         name=f"xrs-index-{wanted.name}",
@@ -114,13 +121,6 @@ def _compute(
 
 def _evaluate(wanted: Index, fixed: Mapping[str, float], tile: Tile, state: Any) -> Float32:
     values: dict[str, Any] = {name: array[0] for name, array in tile.arrays.items()}
-    for name, array in values.items():
-        if not plausible_reflectance(array):
-            raise RadiometryError(
-                f"band {name} of {wanted.name} has a median above 20",
-                "reflectance, around 0 to 1",
-                "apply the product's scale and offset first, e.g. da * 1e-4",
-            )
     result = wanted.evaluate(values | dict(fixed))
     shape = next(iter(values.values())).shape
     return np.broadcast_to(np.where(np.isfinite(result), result, np.float32(np.nan)), (1, *shape))

@@ -87,7 +87,7 @@ def ssr_classify(
     parts = [ImageSpec(tuple(names)), *([card.result] if spectra else [])]
     data = map_tiles(
         look,
-        {"ms": Source(series.data)},
+        {"ms": Source(series.data, reflectance=True)},
         bands=sum(len(part.bands) for part in parts),
         factor=1,
         halo=card.margin,

@@ -12,9 +12,9 @@ import torch
 from torch.nn import Module
 
 from xrs.cube import check_reflectance
-from xrs.cube.layout import plausible_reflectance
-from xrs.errors import BandNotFoundError, LayoutError, ParameterError, RadiometryError
+from xrs.errors import BandNotFoundError, LayoutError, ParameterError
 from xrs.kernels import reach_of
+from xrs.kernels.plausible import check_magnitudes
 from xrs.kernels.types import Float64
 from xrs.learning.checks import check_real, check_whole
 from xrs.learning.loop import Term
@@ -268,10 +268,7 @@ def _known(spec: ImageSpec, sensor: Sensor | None, role: str) -> ImageSpec:
 def _check_patches(patches: Patches, keys: Sequence[str]) -> None:
     """Refuse what cannot be learned: digital numbers that were not in memory before, and bands that are missing."""
     for image in (*patches.inputs, patches.target):
-        if not plausible_reflectance(image):
-            raise RadiometryError(
-                "patches with a median above 20", "reflectance, around 0 to 1", "apply the product's scale and offset"
-            )
+        check_magnitudes(image, "a patch of the cubes")
     missing = [key for n, key in enumerate(keys) if not patches.mask[:, n].any()]
     if missing:
         raise BandNotFoundError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from xrs.errors import BandNotFoundError, RadiometryError
+from xrs.errors import BandNotFoundError
 from xrs.kernels.types import Float32
 from xrs.methods.base import Tile
 from xrs.models import Observed
@@ -17,9 +17,6 @@ __all__ = ["find_sentinel2", "reflectance"]
 #: Centres farther apart than this many nm, or this share of the wavelength, are other bands: 2A and 2B differ by 17 nm
 #: at 2200 nm.
 _NM, _SHARE = 10.0, 0.02
-
-#: Reflectance exceeds one over snow and glint; thousands are digital numbers.
-_TOO_BRIGHT = 20.0
 
 
 def find_sentinel2(observed: Mapping[str, Observed], keys: Sequence[str]) -> tuple[int, ...]:
@@ -55,19 +52,5 @@ def _check_centre(key: str, found: float) -> None:
 
 
 def reflectance(tile: Tile, bands: Sequence[int]) -> Float32:
-    """Bands of ``ms`` (band, y, x).
-
-    Raises
-    ------
-    RadiometryError
-        If they are too bright for reflectance.
-    """
-    chosen = np.ascontiguousarray(tile["ms"][list(bands)])
-    mean = float(np.abs(chosen).mean(dtype=np.float64))
-    if mean > _TOO_BRIGHT:
-        raise RadiometryError(
-            f"values with a mean of {mean:.3g}",
-            "reflectance, around 0 to 1",
-            "apply the product's scale and offset first, e.g. da.astype('float32') * 1e-4",
-        )
-    return chosen
+    """Bands of ``ms`` (band, y, x)."""
+    return np.ascontiguousarray(tile["ms"][list(bands)])
