@@ -16,16 +16,12 @@ __all__ = [
     "check_reflectance",
     "check_time",
     "is_lazy",
-    "plausible_reflectance",
     "to_array",
     "to_dataset",
     "with_all_dims",
 ]
 
 DIMS = ("time", "band", "y", "x")
-
-#: Reflectance may exceed one over snow, glint and clouds; thousands mean digital numbers.
-_MAX_PLAUSIBLE_REFLECTANCE = 20.0
 
 Cube = TypeVar("Cube", xr.DataArray, xr.Dataset)
 
@@ -128,31 +124,30 @@ def is_lazy(cube: xr.DataArray | xr.Dataset) -> bool:
 
 
 def check_reflectance(cube: xr.DataArray | xr.Dataset) -> None:
-    """Refuse integers, and in-memory values too large to be reflectance.
+    """Refuse integers, and in-memory values that cannot be reflectance.
 
-    Lazy values are not read: there only the type is checked. Quality layers (variables with CF flags) pass.
+    Lazy values are not read here but where they are computed, tile by tile, by the same rule. Quality layers (variables
+    with CF flags) pass. Values that are not finite are missing.
 
     Raises
     ------
     RadiometryError
-        If values are integers, or in memory with a median above 20.
+        If values are integers, or in memory one of them is beyond 10 in magnitude: digital numbers, percent, or fill
+        values.
     """
+    from xrs.kernels.plausible import check_magnitudes
+
     arrays = [cube] if isinstance(cube, xr.DataArray) else list(band_variables(cube).values())
     for array in arrays:
         name = array.name or "the cube"
-        remedy = "apply the product's scale and offset first, e.g. da.astype('float32') * 1e-4"
         if array.dtype.kind not in "f":
-            raise RadiometryError(f"{name} holds {array.dtype}", "floating-point reflectance", remedy)
-        if not is_lazy(array) and not plausible_reflectance(array.values):
-            raise RadiometryError(f"{name} has a median above 20", "reflectance, around 0 to 1", remedy)
-
-
-def plausible_reflectance(values: np.ndarray) -> bool:
-    """Whether the median of a sample of the finite values could be reflectance."""
-    stride = max(1, values.size // 100_000)
-    sample = values.reshape(-1)[::stride]
-    sample = sample[np.isfinite(sample)]
-    return not sample.size or bool(np.median(np.abs(sample)) <= _MAX_PLAUSIBLE_REFLECTANCE)
+            raise RadiometryError(
+                f"{name} holds {array.dtype}",
+                "floating-point reflectance",
+                "apply the product's scale and offset first, e.g. da.astype('float32') * 1e-4",
+            )
+        if not is_lazy(array):
+            check_magnitudes(array.values, str(name))
 
 
 def check_time(cube: xr.DataArray | xr.Dataset, *, least: int = 1) -> None:
