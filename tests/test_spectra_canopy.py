@@ -141,3 +141,10 @@ def test_without_prosail_the_extra_and_its_licence_are_named(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "prosail", None)
     with pytest.raises(ParameterError, match=r"pip install 'xrs\[canopy\]'.*GPL-3"):
         draw_canopies(2, seed=12345)
+
+
+def test_canopies_are_told_in_two_lines(canopies: Canopies) -> None:
+    told = repr(canopies)
+    assert len(told.splitlines()) == 2 and len(told) < 700
+    lai = canopies.parameters["lai"]
+    assert "500, 421 wavelengths 400 to 2500 nm" in told and f"lai {lai.min():.3g} to {lai.max():.3g}" in told

@@ -11,7 +11,7 @@ from typing import Any
 
 from xrs.errors import ModelCardError
 
-__all__ = ["UNCERTAINTIES", "Card", "ImageSpec", "card_from_metadata", "input_name", "metadata_of"]
+__all__ = ["UNCERTAINTIES", "Card", "ImageSpec", "card_from_metadata", "input_name", "metadata_of", "shortened"]
 
 _KEY = "xrs:card"
 #: What an uncertainty is made of, and what a card says of it.
@@ -21,10 +21,15 @@ _UNCERTAINTY = {"kind", "members", "passes", "level", "factors"}
 _SAME_GRID = ("refine", "spatiotemporal", "sts", "ssr_cloud", "ssr_classify")
 #: Tasks whose results are other bands than those of the images; these may be a single one.
 _OTHER_BANDS = ("spectral", "retrieval")
+#: Bands and other entries that a repr lists; of more it tells the first and the last.
+_SHOWN = 20
+_FEW = 6
+#: Characters of a value in it.
+_LONGEST = 60
 _MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageSpec:
     """One image a network takes.
 
@@ -45,8 +50,13 @@ class ImageSpec:
     wavelengths: tuple[float, ...] = ()
     fwhm: tuple[float, ...] = ()
 
+    def __repr__(self) -> str:
+        known = [nm for nm in self.wavelengths if not math.isnan(nm)]
+        ends = f", {min(known):g} to {max(known):g} nm" if known else ""
+        return f"<ImageSpec x{self.ratio}: {shortened(self.bands)}{ends}>"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Card:
     """The description of a model.
 
@@ -137,6 +147,22 @@ class Card:
                 image[name] = [None if math.isnan(nm) else nm for nm in image[name]]
         return json.dumps(facts, sort_keys=True, allow_nan=False)
 
+    def __repr__(self) -> str:
+        reach = f"margin {self.margin}, window {self.window}" if self.window else f"margin {self.margin}"
+        told = [
+            *(f"image {image!r}" for image in self.images),
+            *([f"outputs {self.outputs!r}"] if self.outputs else []),
+            f"{reach}, scale {self.scale:g}, units {self.units!r}",
+            *(
+                f"{name}: {_entries(getattr(self, name))}"
+                for name in ("config", "psf", "training", "metrics", "uncertainty")
+                if getattr(self, name)
+            ),
+            f"licence {self.licence or 'none'}, created by {self.created_by or 'unknown'}",
+        ]
+        head = f"<Card {self.network} ({self.task}), sha256={self.sha256[:12]}"
+        return "\n  ".join([head, *told]) + ">"
+
 
 def card_from_metadata(metadata: Mapping[str, str], where: str) -> Card:
     """The card in the metadata of a safetensors file.
@@ -163,6 +189,28 @@ def card_from_metadata(metadata: Mapping[str, str], where: str) -> Card:
         raise ModelCardError(
             f"the card of {where} cannot be read ({error})", "the card of this version of xrs", "save the model anew"
         ) from error
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Names in a line: all of a few; of many the first ones, the last, and how many they are."""
+    if len(names) <= _SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[:3])}, ..., {names[-1]} ({len(names)} bands)"
+
+
+def _entries(facts: Mapping[str, Any]) -> str:
+    """The first entries of a mapping; values that take long to tell by their number."""
+    first = [f"{name} {_value(value)}" for name, value in itertools.islice(facts.items(), _FEW)]
+    return ", ".join(first) + (f", ... ({len(facts)} entries)" if len(facts) > _FEW else "")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = repr(value)
+    if len(text) <= _LONGEST:
+        return text
+    return f"({len(value)})" if isinstance(value, (Mapping, list, tuple)) else f"{text[: _LONGEST - 3]}..."
 
 
 def input_name(position: int) -> str:

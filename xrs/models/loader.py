@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from xrs.errors import ModelCardError
-from xrs.models.card import Card
+from xrs.models.card import Card, shortened
 from xrs.models.weights import Weights, hash_of, pack, read_bytes, unpack, write_bytes
 
 if TYPE_CHECKING:
@@ -21,9 +22,8 @@ __all__ = ["Model", "list_models", "load_model", "shipped_models"]
 
 _SHIPPED = files("xrs.models") / "shipped"
 _SUFFIX = ".safetensors"
-
-#: Bands that a model's repr lists; of more it tells the first and the last.
-_SHOWN = 20
+#: Characters of what a model was trained on, in the table of models.
+_TRAINING = 80
 
 
 class Model:
@@ -195,14 +195,8 @@ class Model:
         first, last = self.card.images[0], self.card.result
         return (
             f"<Model {self.card.network} sha256={self.card.sha256[:12]} ({self.card.task} x{last.ratio}): "
-            f"{_shortened(last.bands)} by {_shortened(first.bands)}>"
+            f"{shortened(last.bands)} by {shortened(first.bands)}>"
         )
-
-
-def _shortened(names: Sequence[str]) -> str:
-    if len(names) <= _SHOWN:
-        return ", ".join(names)
-    return f"{', '.join(names[:3])}, ..., {names[-1]} ({len(names)} bands)"
 
 
 def load_model(source: str | os.PathLike[str] | Model, *, in_memory: bool = False) -> Model:
@@ -242,13 +236,19 @@ def list_models() -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each model: name, network, task, bands, inputs, ratio, licence, training, sha256.
+        A row for each model: name, network, task, bands, inputs, ratio, licence, training, sha256. ``bands`` (of the
+        result) and ``inputs`` (of the images, ``;`` between images) name up to 20 bands; of more the first ones, the
+        last, and how many. ``training`` is short likewise. For programs: ``load_model(name).card`` has all bands
+        (``card.result.bands``, ``card.images``) and all of ``card.training``.
 
     Examples
     --------
-    >>> from xrs.models import list_models
-    >>> "network" in list_models()
-    True
+    >>> from xrs.models import list_models, load_model
+    >>> table = list_models().set_index("name")
+    >>> table.loc["s2-enmap-spectralift", "bands"]
+    'B001, B002, B003, ..., B224 (213 bands)'
+    >>> len(load_model("s2-enmap-spectralift").card.result.bands)
+    213
     """
     import pandas as pd
 
@@ -281,13 +281,18 @@ def _row(name: str) -> dict[str, Any]:
         "name": name,
         "network": card.network,
         "task": card.task,
-        "bands": ", ".join(card.result.bands),
-        "inputs": "; ".join(", ".join(image.bands) for image in card.images if image is not card.result),
+        "bands": shortened(card.result.bands),
+        "inputs": "; ".join(shortened(image.bands) for image in card.images if image is not card.result),
         "ratio": card.ratios[-1],
         "licence": card.licence,
-        "training": str(card.training.get("data", "")),
+        "training": shorten(_data_of(card), _TRAINING, placeholder=" ..."),
         "sha256": card.sha256,
     }
+
+
+def _data_of(card: Card) -> str:
+    data = card.training.get("data", "")
+    return "; ".join(f"{name}: {value}" for name, value in data.items()) if isinstance(data, Mapping) else str(data)
 
 
 def shipped_models() -> list[str]:

@@ -69,7 +69,7 @@ DRY: Mapping[str, Span] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Canopies:
     """Simulated canopies.
 
@@ -92,6 +92,11 @@ class Canopies:
 
     def __len__(self) -> int:
         return len(self.spectra)
+
+    def __repr__(self) -> str:
+        ends = f"{self.wavelengths[0]:g} to {self.wavelengths[-1]:g} nm"
+        spans = (f"{name} {values.min():.3g} to {values.max():.3g}" for name, values in self.parameters.items())
+        return f"<Canopies: {len(self)}, {self.wavelengths.size} wavelengths {ends}\n  {', '.join(spans)}>"
 
 
 def draw_canopies(count: int, seed: int = 0) -> Canopies:
