@@ -48,8 +48,8 @@ def check_magnitudes(values: NDArray[Any], name: str) -> None:
         raise RadiometryError(
             f"{name} holds values from {least:.4g} to {most:.4g}",
             f"reflectance, around 0 to 1 and never beyond {MOST_REFLECTANCE:g}, and NaN where nothing was seen",
-            "apply the product's scale and offset first, e.g. da.astype('float32') * 1e-4, and put NaN for fill "
-            "values, e.g. da.where(da != -9999)",
+            "apply the product's scale and offset first, e.g. da.astype('float32') * 1e-4 (0.01 for percent), and put "
+            "NaN for fill values, e.g. da.where(da != -9999)",
         )
 
 

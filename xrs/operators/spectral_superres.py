@@ -15,19 +15,23 @@ from xrs.kernels.types import Float64
 from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.models import Card
 from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed, with_bands
+from xrs.operators._sensors import without_layers
 from xrs.operators._spectral import (
     Constrained,
     Constraint,
+    bands_of_model,
+    canonical,
     constraint_of,
     response_rows,
     seeing,
+    sensor_of_card,
     spec_of_sensor,
     wanted_bands,
 )
 from xrs.operators._uncertainty import check_asked, with_ancillaries, with_misfit
 from xrs.operators.sharpen import common_area, split_groups
-from xrs.operators.spectral_pairs import Library, learned
-from xrs.sensors import Sensor, spectral_response
+from xrs.operators.spectral_pairs import Library, learned, matched
+from xrs.sensors import Sensor
 from xrs.spectra import SpectralPairs
 
 __all__ = ["spectral_superres"]
@@ -54,19 +58,26 @@ def spectral_superres(
     Parameters
     ----------
     cube : xarray.DataArray or xarray.Dataset, ([time,] band, y, x), or DataTree
-        Surface reflectance (0 to 1) with band keys, and with wavelengths or a known sensor. Several grids (``r10m``,
-        ``r20m``) are for methods that take them as they are, such as ``ponet``; for others sharpen first.
-    to : str, Sensor or array_like
-        What bands to make: a sensor of :func:`xrs.list_sensors`, or their centres in nm. A network makes the bands it
-        was trained for: those of them that are asked for, or their means over the response of the ones that are.
+        Surface reflectance (0 to 1) with band keys, and with wavelengths or a known sensor; in any order. Several grids
+        (``r10m``, ``r20m``) are for methods that take them as they are, such as ``ponet``; for others sharpen first.
+        Variables of other types than floating point that are no bands (quality layers) are left out.
+    to : str, Sensor, xarray.DataArray, xarray.Dataset or array_like
+        What bands to make: those of a sensor of :func:`xrs.list_sensors`, those of a cube (its keys, wavelengths and
+        widths), or centres in nm that ascend, each band then as wide as its step. A network makes the bands it was
+        trained for: those of them that are asked for, or their means over the response of the ones that are. Of a
+        sensor's or a cube's bands those that it cannot make are left out: bands it has none near, centre to centre
+        within the width of either (a network's counted up to 20 nm), or that its bands do not cover. Of centres none
+        may be so.
     method : str or Method
         See ``xrs.list_methods("spectral")``.
     sensor : str or Sensor, optional
         The instrument of ``cube``; if not given, that of its attribute ``platform``, else one with the centres and
-        widths of its bands (coordinates ``wavelength`` and ``fwhm``).
+        widths of its bands (coordinates ``wavelength`` and ``fwhm``), else that of a network's model.
     library : str, SpectralLibrary or SpectralPairs
         What methods without a model learn from: a source of :func:`xrs.spectra.list_sources`, spectra of one's own
-        (:func:`xrs.spectra.read_library`), or pairs (:func:`xrs.spectral_pairs` draws them from two cubes).
+        (:func:`xrs.spectra.read_library`), or pairs (:func:`xrs.spectral_pairs` draws them from two cubes). Pairs that
+        know their bands are matched with those of ``cube`` and ``to`` by key; ``cube`` must have all of theirs, and
+        they all of ``to``. Pairs without keys are taken in the order of the bands.
     examples : int
         How many spectra of the library are drawn.
     noise : float or (float, float)
@@ -97,13 +108,16 @@ def spectral_superres(
     Raises
     ------
     BandNotFoundError
-        If the response of a band is not known or not covered where it must be.
+        If the response of a band is not known or not covered where it must be, if a network can make none of the bands
+        wanted (or not all of a list of centres), or if bands of pairs are missing.
     RadiometryError
-        If values are integers, or in memory too large to be reflectance.
+        If values are integers, or one is beyond 10 in magnitude, as reflectance cannot be (lazy ones when they are
+        computed).
     ModelCardError
-        If a network has no model, or one for other bands.
+        If a network has no model, or one for other bands, or for bands centred elsewhere than the sensor's.
     LayoutError, GridMismatchError, TimeAxisError, MethodNotFoundError, ParameterError
-        For several grids and a method that takes one, grids that do not nest, dates that differ, or bad arguments.
+        For several grids and a method that takes one, keys that repeat, grids that do not nest, dates that differ,
+        pairs of bands centred elsewhere, wavelengths in µm, or bad arguments.
 
     Examples
     --------
@@ -120,14 +134,20 @@ def spectral_superres(
         raise ParameterError(f"consistent={consistent!r}", "True, False or 'auto'")
     params = resolve_params(record, params)
     wanted = wanted_bands(to)
-    groups, factors = _groups(cube, record)
+    groups, factors = _groups(cube, record, sensor)
     instrument = seeing(groups, sensor)
+    if record.bind is not None or not isinstance(library, SpectralPairs) or library.given_bands is not None:
+        # In one order whatever that of the cube: what is drawn for bands, and sums over them, go by it.
+        groups = {role: canonical(group, instrument) for role, group in groups.items()}
     if record.bind is not None:
         groups, binding = _bound(record, groups, factors, params)
         factors = {role: factors[role] // min(factors[r] for r in groups) for role in groups}
         card = binding.params["model"].card
-        made, resample = _of_model(card, wanted)
+        made, resample = bands_of_model(card, wanted)
+        instrument = sensor_of_card(card, instrument)
     else:
+        if isinstance(library, SpectralPairs):
+            library, groups["ms"] = matched(library, groups["ms"], instrument, wanted)
         card, made, resample = None, wanted, None
         binding = Binding(params, ("ms",), record.passes)
     centres = np.array([band.wavelength for band in made.bands]) if card is None else _centres(card)
@@ -161,7 +181,9 @@ def spectral_superres(
         bands=count * (1 + spread) + tell,
         made=0 if resample is None else resample.shape[1] * (1 + spread),
     )
-    shown = params | {"to": to if isinstance(to, str) else made.name, "consistent": consistent}
+    # As bound: the model that was taken, given or not.
+    shown = {name: binding.params[name] for name in params}
+    shown |= {"to": to if isinstance(to, str) else made.name, "consistent": consistent}
     shown |= {"library": library if isinstance(library, str) else type(library).__name__} if fit else {}
 
     names = [band.common_name for band in made.bands]
@@ -180,10 +202,10 @@ def spectral_superres(
     return _told(result, spreads, misfit, whole)
 
 
-def _groups(cube: Cube, record: Method) -> tuple[dict[str, xr.DataArray], dict[str, int]]:
+def _groups(cube: Cube, record: Method, sensor: str | Sensor | None) -> tuple[dict[str, xr.DataArray], dict[str, int]]:
     """The cube's grids, the finest as ``ms``, checked and cropped to one area, and the factor of each."""
-    if isinstance(cube, xr.DataArray | xr.Dataset):
-        groups, factors = {"ms": to_array(cube)}, {"ms": 1}
+    if not isinstance(cube, xr.DataTree | Mapping) or isinstance(cube, xr.Dataset):
+        groups, factors = {"ms": to_array(without_layers(cube, sensor))}, {"ms": 1}
     elif "coarse" not in record.needs:
         raise LayoutError(
             f"several grids for method={record.name!r}",
@@ -224,35 +246,9 @@ def _bound(
     return dict(groups), binding
 
 
-def _of_model(card: Card, wanted: Sensor) -> tuple[Sensor, Float64 | None]:
-    """The bands a network gives of those that are wanted, and how they are made of its own."""
-    own = card.result
-    if set(own.bands) & set(wanted.keys) and _agree(card, wanted):
-        keys = [key for key in wanted.keys if key in own.bands]
-        chosen = wanted.select(keys)
-        if keys == list(own.bands):
-            return chosen, None
-        return chosen, np.eye(len(own.bands))[[own.bands.index(key) for key in keys]]
-    try:
-        return wanted, spectral_response(wanted, np.asarray(own.wavelengths), [band.key for band in wanted.bands])
-    except (BandNotFoundError, ParameterError) as error:
-        raise BandNotFoundError(
-            f"the bands wanted cannot be had of those that the {card.network} model makes ({error})",
-            "bands within those of the model",
-            "a model trained for them: xrs.train(..., task='spectral')",
-        ) from error
-
-
 def _centres(card: Card) -> Float64:
     """Of the bands that a network makes, NaN where unknown."""
     return np.array(card.result.wavelengths or [np.nan] * len(card.result.bands))
-
-
-def _agree(card: Card, wanted: Sensor) -> bool:
-    """Whether bands with the same key are the same band."""
-    centres = dict(zip(card.result.bands, card.result.wavelengths, strict=False))
-    both = [(centres[key], wanted[key]) for key in wanted.keys if key in centres]
-    return all(abs(centre - band.wavelength) <= band.fwhm / 2 for centre, band in both)
 
 
 def _fit(
@@ -268,19 +264,13 @@ def _fit(
     srf: Float64 | None,
 ) -> Any:
     """What a method learns of examples, once a result is computed."""
-    if isinstance(library, SpectralPairs):
-        given = library.given.shape[1], library.wanted.shape[1]
-        if given != (ms.sizes["band"], len(wanted.bands)):
-            raise ParameterError(
-                f"pairs of {given[0]} and {given[1]} bands", f"{ms.sizes['band']} (cube) and {len(wanted.bands)} (to)"
+    if not isinstance(library, SpectralPairs):
+        if instrument is None:
+            raise BandNotFoundError(
+                f"the response of the bands {band_keys(ms)[:5]} is not known",
+                "a known sensor, or bands with coordinates wavelength and fwhm (nm)",
+                "sensor='sentinel-2a', xrs.cube.assign_bands(cube, keys, wavelength=..., fwhm=...), or library=pairs",
             )
-    elif instrument is None:
-        raise BandNotFoundError(
-            f"the response of the bands {band_keys(ms)[:5]} is not known",
-            "a known sensor, or bands with coordinates wavelength and fwhm (nm)",
-            "sensor='sentinel-2a', xrs.cube.assign_bands(cube, keys, wavelength=..., fwhm=...), or pairs of spectra",
-        )
-    else:
         instrument = instrument.select(band_keys(ms))
     return learned(
         record, library, instrument, wanted, examples=examples, noise=noise, seed=seed, params=params, srf=srf
@@ -323,4 +313,5 @@ def _told(result: xr.DataArray, spreads: xr.DataArray | None, misfit: xr.DataArr
         cube = with_ancillaries(cube, to_dataset(spreads) if whole else spreads.to_dataset(name=name), "std")
     if misfit is not None:
         cube = with_misfit(cube, misfit)
+        cube["misfit"].attrs["units"] = "1"
     return cube
