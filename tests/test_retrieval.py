@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 
@@ -24,6 +25,7 @@ from xrs.errors import (
 )
 from xrs.methods import methods_of
 from xrs.methods.retrieval._variables import VARIABLES, limited
+from xrs.models import load_model
 from xrs.operators.retrieve import retrieve
 
 NAMES = sorted(methods_of("retrieval"))
@@ -344,6 +346,92 @@ class TestAngles:
             retrieve(scene, method=name, sun_zenith=xr.DataArray([30.0, 30.0], {"time": dates}))
         with pytest.raises(LayoutError, match="orbit"):
             retrieve(scene, method=name, sun_zenith=xr.DataArray([30.0, 30.0], dims="orbit"))
+
+    @pytest.mark.parametrize("name", WITH_ANGLES)
+    def test_radians_are_converted_or_refused(self, name: str) -> None:
+        scene = field(times=2)
+        degrees = xr.DataArray([30.0, 55.0], dims="time")
+        expected = retrieve(scene, method=name, sun_zenith=degrees)
+        for unit in ("rad", "radian", "Radians"):
+            radians = np.deg2rad(degrees).assign_attrs(units=unit)
+            np.testing.assert_allclose(retrieve(scene, method=name, sun_zenith=radians), expected, atol=1e-5)
+            lazy = retrieve(scene, method=name, sun_zenith=radians.chunk({"time": 1}))
+            np.testing.assert_allclose(lazy, expected, atol=1e-5)
+        told = scene.assign_coords({"view:sun_elevation": np.deg2rad(90.0 - degrees).assign_attrs(units="radian")})
+        np.testing.assert_allclose(retrieve(told, method=name), expected, atol=1e-5)
+        for wrong in (0.6, np.deg2rad(degrees), 1.57):
+            with pytest.raises(ParameterError, match="radians"):
+                retrieve(scene, method=name, sun_zenith=wrong)
+        with pytest.raises(ParameterError, match="radians"):
+            retrieve(scene, method=name, sun_zenith=np.deg2rad(degrees).chunk()).compute()
+        with pytest.raises(ParameterError, match="radians"):
+            retrieve(scene.assign_attrs({"view:sun_elevation": 0.9}), method=name)
+        with pytest.raises(ParameterError, match="'gon'"):
+            retrieve(scene, method=name, sun_zenith=degrees.assign_attrs(units="gon"))
+
+    def test_the_sun_may_be_overhead_in_places_and_where_its_unit_is_told(self) -> None:
+        scene = field(LEAFY)
+        degrees = xr.DataArray(np.linspace(0.0, 12.0, 63).reshape(7, 9), dims=("y", "x"))
+        assert np.isfinite(run("snap", scene, sun_zenith=degrees, domain="any")).all()
+        one = xr.DataArray(0.6, attrs={"units": "degree"})
+        near = run("snap", scene, sun_zenith=degrees.where(degrees > 5.0, 0.6), domain="any")
+        np.testing.assert_array_equal(run("snap", scene, sun_zenith=one, domain="any")[0, 0], near[0, 0])
+
+    @pytest.mark.parametrize("name", WITH_ANGLES)
+    @pytest.mark.parametrize("degrees", [400.0, 95.0, -10.0, np.inf])
+    def test_lazy_angles_are_checked_when_computed(self, name: str, degrees: float) -> None:
+        scene = field(times=2)
+        sun = xr.DataArray([40.0, degrees], dims="time").chunk({"time": 1})
+        with nothing_computed():
+            lazy = retrieve(scene, method=name, sun_zenith=sun)
+        assert lazy.isel(time=0).notnull().any().compute()
+        with pytest.raises(ParameterError, match="0 to 90 degrees"):
+            lazy.compute()
+
+    @pytest.mark.parametrize("name", WITH_ANGLES)
+    def test_angles_that_are_no_numbers(self, name: str) -> None:
+        scene = field()
+        with pytest.raises(ParameterError, match="sun_zenith='abc'"):
+            retrieve(scene, method=name, sun_zenith="abc")
+        with pytest.raises(ParameterError, match="sun_zenith='thirty'"):
+            retrieve(scene.assign_attrs(sun_zenith="thirty"), method=name)
+        with pytest.raises(ParameterError, match="sun_zenith holds"):
+            retrieve(scene, method=name, sun_zenith=xr.DataArray("abc"))
+        overridden = retrieve(scene.assign_attrs(sun_zenith="thirty"), method=name, sun_zenith=40.0)
+        np.testing.assert_array_equal(overridden, run(name, scene))
+
+    @pytest.mark.parametrize(
+        "angles", [{"sun_zenith": 10.0}, {"sun_zenith": 80.0}, {"sun_zenith": 40.0, "view_zenith": 30.0}]
+    )
+    def test_angles_of_which_the_network_knows_none(self, angles: dict[str, float]) -> None:
+        """The training has suns of 20 to 70 degrees and views of up to 12."""
+        for scene in (field(times=2), rechunked(field(times=2), 4, 4)):
+            with pytest.raises(ParameterError, match="all would be NaN.*Expected.* degrees"):
+                retrieve(scene, **angles)
+        sun = xr.DataArray([10.0, 40.0], dims="time")
+        found = retrieve(field(times=2), sun_zenith=sun)
+        assert np.isnan(found.isel(time=0)).all()
+        assert np.isfinite(found.isel(time=1)).any()
+        assert np.isnan(retrieve(field(times=2), sun_zenith=sun * np.nan)).all()
+
+
+def test_history_tells_what_was_taken() -> None:
+    """The shipped model by its hash, the usual index and its line, though nobody named them."""
+    sha256 = load_model("s2-canopy-10").card.sha256[:12]
+    shipped, named = run("canopy", field()), run("canopy", field(), model="s2-canopy-10")
+    assert sha256 in json.loads(shipped.attrs["xrs:parameters"])["model"]
+    assert sha256 in shipped.attrs["history"]
+    assert shipped.attrs["xrs:parameters"] == named.attrs["xrs:parameters"]
+    line = json.loads(run("index", field()).attrs["xrs:parameters"])
+    assert (line["index"], line["calibration"]) == ("SeLI", [5.405, -0.114])
+
+
+def test_lines_that_are_none() -> None:
+    for wrong in (("a", 0), (1.0, None), (1.0, np.nan), (1.0,), "ab"):
+        with pytest.raises(ParameterError, match="slope, offset"):
+            run("index", field(), variable="CCC", calibration=wrong)
+    with pytest.raises(ParameterError, match="one of"):
+        run("index", field(), index=["SeLI"])
 
 
 def test_uncertainty() -> None:

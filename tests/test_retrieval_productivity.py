@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from support import nothing_computed
 
-from xrs.errors import GridMismatchError, ParameterError, RadiometryError, TimeAxisError
+from xrs.errors import GridMismatchError, LayoutError, ParameterError, RadiometryError, TimeAxisError
 from xrs.operators.productivity import BIOMES, crop_yield, gpp, npp
 
 DAYS = pd.date_range("2023-03-01", "2023-10-01", freq="6D")
@@ -111,6 +111,96 @@ class TestGpp:
         with pytest.raises(GridMismatchError, match="'height'"):
             gpp(share, xr.DataArray([1.0], dims="height"))
 
+    @pytest.mark.parametrize(
+        ("unit", "one"),
+        [
+            ("W/m2", 1 / 0.0864), ("W m**-2", 1 / 0.0864), ("W m^-2", 1 / 0.0864), ("MJ/m2/day", 1.0),
+            ("MJ m-2 day-1", 1.0), ("MJ.m-2.d-1", 1.0), ("J m**-2 d-1", 1e6), ("kJ / m2 / day", 1e3),
+        ],
+    )  # fmt: skip
+    def test_spellings_of_light(self, unit: str, one: float) -> None:
+        share = fapar()
+        np.testing.assert_allclose(gpp(share, by_time(9.5 * one, unit)), gpp(share, 9.5), rtol=1e-5)
+
+    def test_spellings_of_weather(self) -> None:
+        share = fapar()
+        expected = gpp(share, 9.5, tmin=5.0, vpd=1200.0)
+        for unit, value in (("degC", 5.0), ("Celsius", 5.0), ("°C", 5.0), ("K", 278.15), ("kelvin", 278.15)):
+            found = gpp(share, 9.5, tmin=by_time(value, unit), vpd=1200.0)
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+        for unit, value in (("Pa", 1200.0), ("hPa", 12.0), ("mbar", 12.0), ("kPa", 1.2)):
+            np.testing.assert_allclose(gpp(share, 9.5, tmin=5.0, vpd=by_time(value, unit)), expected, rtol=1e-5)
+        per_second = npp(gpp(share, 9.5)) / 86_400.0
+        net = crop_yield(npp(gpp(share, 9.5)), "2023-04-01", "2023-08-01")
+        found = crop_yield(per_second.assign_attrs(units="kg m-2 s-1"), "2023-04-01", "2023-08-01")
+        np.testing.assert_allclose(found, net, rtol=1e-5)
+
+    @pytest.mark.parametrize("unit", ["J m**-2", "J m-2", "MJ/m2"])
+    def test_energy_without_a_time_is_refused(self, unit: str) -> None:
+        with pytest.raises(RadiometryError, match="without a time.*W m-2.*ERA5"):
+            gpp(fapar(), by_time(9.5, unit))
+
+    @pytest.mark.parametrize("unit", ["W m2", "umol m-2 s-1", "d-1", "/", "()", "m-2 W d", "1"])
+    def test_other_units_are_refused(self, unit: str) -> None:
+        with pytest.raises(RadiometryError, match="par in"):
+            gpp(fapar(), by_time(9.5, unit))
+
+    def test_lazy_values_are_checked_when_computed(self) -> None:
+        share = fapar()
+        wrong = {
+            "fapar of": lambda: gpp((share * 100).chunk({"time": 7}), 10.0),
+            "par of": lambda: gpp(share, by_time(200.0).chunk({"time": 7})),
+            "tmin of": lambda: gpp(share, 10.0, tmin=by_time(280.0).chunk()),
+            "vpd of": lambda: gpp(share, 10.0, vpd=by_time(900.0, "kPa").chunk()),
+            "production of": lambda: npp(share.chunk()),
+        }
+        for message, call in wrong.items():
+            with nothing_computed():
+                lazy = call()
+            with pytest.raises(RadiometryError, match=message):
+                lazy.compute()
+        with pytest.raises(RadiometryError, match="production of"):
+            crop_yield((share * 5.0).chunk(), "2023-04-01", "2023-08-01").compute()
+
+    def test_infinite_values_are_refused(self) -> None:
+        share = fapar()
+        for wrong in (share.where(share > 0.2, np.inf), share.where(share > 0.2, -np.inf)):
+            with pytest.raises(RadiometryError, match="inf"):
+                gpp(wrong, 10.0)
+            with pytest.raises(RadiometryError, match="inf"):
+                gpp(wrong.chunk(), 10.0).compute()
+
+    def test_air_that_is_too_moist_is_in_another_unit(self) -> None:
+        share = fapar()
+        for wrong in (3.5, 19.0, by_time(np.linspace(0.1, 3.5, DAYS.size))):
+            with pytest.raises(RadiometryError, match="kPa"):
+                gpp(share, 10.0, vpd=wrong)
+        with pytest.raises(RadiometryError, match="names no unit"):
+            gpp(share, 10.0, vpd=by_time(900.0).chunk())
+        moist = gpp(share, 10.0, vpd=by_time(3.5, "Pa"))
+        np.testing.assert_allclose(moist, gpp(share, 10.0), rtol=1e-6)
+        some = np.full(DAYS.size, 3.5)
+        some[4] = 800.0
+        assert float(gpp(share, 10.0, vpd=by_time(some))[4].max()) < float(gpp(share, 10.0)[4].max())
+
+    def test_what_is_no_cube_or_no_number(self) -> None:
+        share = fapar()
+        with pytest.raises(LayoutError, match="float"):
+            gpp(0.5, 10.0)
+        with pytest.raises(LayoutError, match=r"Dataset.*'FAPAR'"):
+            gpp(share.to_dataset(), 10.0)
+        for name, options in (
+            ("par", {"par": "a"}), ("par", {"par": None}), ("tmin", {"par": 9.0, "tmin": "a"}),
+            ("vpd", {"par": 9.0, "vpd": by_time(9.0).astype(str)}),
+            ("max_efficiency", {"par": 9.0, "max_efficiency": "a"}), ("biome", {"par": 9.0, "biome": ["cropland"]}),
+        ):  # fmt: skip
+            with pytest.raises(ParameterError, match=name):
+                gpp(share, **options)
+        with pytest.raises(LayoutError, match="Dataset"):
+            npp(share.to_dataset())
+        with pytest.raises(LayoutError, match="ndarray"):
+            crop_yield(share.values, "2023-04-01", "2023-08-01")
+
 
 def test_biomes_are_ordered() -> None:
     for name, biome in BIOMES.items():
@@ -128,6 +218,37 @@ def test_net_is_a_share_of_gross() -> None:
         npp(gross, carbon_use_efficiency=1.2)
     with pytest.raises(RadiometryError, match="in '1'"):
         npp(fapar().assign_attrs(units="1"))
+
+
+def test_gross_and_net_are_told_apart() -> None:
+    gross = gpp(fapar(), 8.0)
+    season = ("2023-04-01", "2023-08-01")
+    with pytest.raises(ParameterError, match="gross_primary.*npp"):
+        crop_yield(gross, *season)
+    with pytest.raises(ParameterError, match="net_primary"):
+        npp(npp(gross))
+    # What does not say which it is may be either.
+    silent = gross.copy()
+    del silent.attrs["standard_name"]
+    xr.testing.assert_equal(crop_yield(npp(silent), *season), crop_yield(npp(gross), *season))
+    assert np.isfinite(crop_yield(silent, *season)).all()
+
+
+def test_shares_that_are_no_numbers() -> None:
+    net = npp(gpp(fapar(), 8.0))
+    season = ("2023-04-01", "2023-08-01")
+    with pytest.raises(ParameterError, match="carbon_use_efficiency='a'"):
+        npp(gpp(fapar(), 8.0), carbon_use_efficiency="a")
+    for dates in (("foo", "2023-08-01"), ("2023-04-01", ["x"])):
+        with pytest.raises(ParameterError, match="a date"):
+            crop_yield(net, *dates)
+    for name in ("harvest_index", "root_shoot", "carbon_fraction", "moisture"):
+        for wrong in ("a", None, math.nan):
+            with pytest.raises(ParameterError, match=name):
+                crop_yield(net, *season, **{name: wrong})
+    for wrong in (("a", 0), 3, None, "ab", (1.0, 0.0, 0.0)):
+        with pytest.raises(ParameterError, match="calibration"):
+            crop_yield(net, *season, calibration=wrong)
 
 
 #: A harvest that is all that grows.

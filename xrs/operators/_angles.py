@@ -12,6 +12,7 @@ import xarray as xr
 from xrs.cube import is_lazy, with_all_dims
 from xrs.errors import GridMismatchError, LayoutError, ParameterError
 from xrs.kernels.types import Float64
+from xrs.operators._quantities import as_array
 
 __all__ = ["cosines"]
 
@@ -109,9 +110,7 @@ def _angle(name: str, found: Any) -> xr.DataArray | None:
     """An angle in degrees, checked: a lazy one when it is computed."""
     if found is None:
         return None
-    values = found if isinstance(found, xr.DataArray) else xr.DataArray(_numbers(name, found))
-    if values.dtype.kind not in "iuf":
-        raise ParameterError(f"{name} holds {values.dtype}", "numbers, in degrees")
+    values = as_array(name, found, "a number of degrees, or a DataArray of numbers")
     units = str(values.attrs.get("units", "")).lower()
     if units not in ("", *_DEGREES, *_RADIANS):
         raise ParameterError(f"{name} in {units!r}", f"one of {[*_DEGREES, *_RADIANS]}", "convert it to degrees")
@@ -123,13 +122,6 @@ def _angle(name: str, found: Any) -> xr.DataArray | None:
         output_dtypes=[np.float64],
         keep_attrs=False,
     )
-
-
-def _numbers(name: str, found: Any) -> Float64:
-    try:
-        return np.asarray(found, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ParameterError(f"{name}={found!r}", "a number of degrees, or a DataArray") from error
 
 
 def _checked(values: Any, *, name: str, units: str) -> Float64:

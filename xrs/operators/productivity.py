@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from xrs.cube import check_time, is_lazy, provenance, to_array, with_all_dims
-from xrs.errors import GridMismatchError, ParameterError, RadiometryError, TimeAxisError
+from xrs.cube import check_time, provenance, to_array, with_all_dims
+from xrs.errors import ParameterError, TimeAxisError
 from xrs.lazy import map_series
+from xrs.operators._quantities import Quantity, check_array, in_unit, number
 from xrs.operators._season import season_integral
 
 __all__ = ["BIOMES", "Biome", "crop_yield", "gpp", "npp"]
-
-Weather = float | xr.DataArray
 
 
 @dataclass(frozen=True)
@@ -55,23 +55,9 @@ BIOMES: Mapping[str, Biome] = {
     "cropland": Biome(0.001300, -8.0, 12.02, 650.0, 4500.0),
 }
 
-#: For each quantity, what one of a unit is in the one computed with: factor and offset.
-_UNITS: Mapping[str, Mapping[str, tuple[float, float]]] = {
-    "par": {"MJ m-2 d-1": (1.0, 0.0), "MJ m-2 day-1": (1.0, 0.0), "W m-2": (0.0864, 0.0), "J m-2 d-1": (1e-6, 0.0)},
-    "tmin": {"degC": (1.0, 0.0), "C": (1.0, 0.0), "celsius": (1.0, 0.0), "K": (1.0, -273.15)},
-    "vpd": {"Pa": (1.0, 0.0), "hPa": (100.0, 0.0), "mbar": (100.0, 0.0), "kPa": (1000.0, 0.0)},
-    "fapar": {"1": (1.0, 0.0), "": (1.0, 0.0), "%": (0.01, 0.0), "percent": (0.01, 0.0)},
-    "production": {"kg m-2 d-1": (1.0, 0.0), "g m-2 d-1": (1e-3, 0.0)},
-}
-
-#: Values beyond are in another unit.
-_POSSIBLE = {
-    "par": (0.0, 25.0),
-    "tmin": (-90.0, 60.0),
-    "vpd": (0.0, 15_000.0),
-    "fapar": (0.0, 1.0001),
-    "production": (-0.1, 0.2),
-}
+#: CF's names of what grows, before and after the plants' breathing.
+_GROSS = "gross_primary_productivity_of_biomass_expressed_as_carbon"
+_NET = "net_primary_productivity_of_biomass_expressed_as_carbon"
 
 _RUNNING = "10.1641/0006-3568(2004)054[0547:ACSMOG]2.0.CO;2"
 _MONTEITH = "10.1098/rstb.1977.0140"
@@ -83,10 +69,10 @@ _TONNES = 10.0
 
 def gpp(
     fapar: xr.DataArray,
-    par: Weather,
+    par: Quantity,
     *,
-    tmin: Weather | None = None,
-    vpd: Weather | None = None,
+    tmin: Quantity | None = None,
+    vpd: Quantity | None = None,
     biome: str = "cropland",
     max_efficiency: float | None = None,
 ) -> xr.DataArray:
@@ -99,15 +85,18 @@ def gpp(
     Parameters
     ----------
     fapar : xarray.DataArray, ([time,] y, x)
-        Absorbed share of photosynthetically active radiation, 0 to 1, as of :func:`retrieve`.
+        Absorbed share of photosynthetically active radiation, 0 to 1, as of :func:`retrieve`; or percent, if its
+        attribute ``units`` says so.
     par : float or xarray.DataArray
-        Photosynthetically active radiation: MJ m-2 d-1, or what its attribute ``units`` says (W m-2). It is about 0.45
-        of shortwave radiation. A number, or values by time, or a grid on that of ``fapar``; the same holds for the
-        others.
+        Photosynthetically active radiation: MJ m-2 d-1, or what its attribute ``units`` says: the sum of a day in J, kJ
+        or MJ, or a mean in W m-2. Energy without a time (ERA5's J m-2, of an hour) is refused. It is about 0.45 of
+        shortwave radiation. A number, or values by time, or a grid on that of ``fapar``; the same holds for the
+        others. Units may be spelt ``W m-2``, ``W m**-2`` or ``W/m2``.
     tmin : float or xarray.DataArray, optional
         Daily minimum temperature in degrees C, or K if its ``units`` say so. Nothing slows growth if not given.
     vpd : float or xarray.DataArray, optional
-        Mean vapour pressure deficit by day in Pa, or hPa or kPa. Nothing slows growth if not given.
+        Mean vapour pressure deficit by day in Pa, or what its ``units`` say: hPa or kPa. Without them values of which
+        none reaches 20 are refused, as are lazy ones. Nothing slows growth if not given.
     biome : str
         One of ``xrs.operators.productivity.BIOMES``: MOD17's table of Collection 5.1.
     max_efficiency : float, optional
@@ -120,10 +109,12 @@ def gpp(
 
     Raises
     ------
+    LayoutError
+        If ``fapar`` is no DataArray.
     ParameterError
-        If the biome or an efficiency is not possible.
+        If the biome or an efficiency is not possible, or weather is no numbers.
     RadiometryError
-        If values or units are not possible.
+        If values (lazy ones when they are computed) or units are not possible.
     GridMismatchError
         If weather has other dates or another grid.
 
@@ -140,19 +131,21 @@ def gpp(
     >>> round(gpp(fapar, 10.0, tmin=15.0, vpd=500.0).item(), 5)
     0.0065
     """
+    check_array("fapar", fapar)
     found = _biome(biome)
-    most = found.max_efficiency if max_efficiency is None else float(max_efficiency)
+    expected = "kg of carbon for a MJ, such as 0.0013"
+    most = found.max_efficiency if max_efficiency is None else number("max_efficiency", max_efficiency, expected)
     if not 0.0 < most < 0.01:
-        raise ParameterError(f"max_efficiency={max_efficiency!r}", "kg of carbon for a MJ, such as 0.0013")
-    share = _checked("fapar", fapar, fapar)
-    rate = most * share * _checked("par", par, fapar)
+        raise ParameterError(f"max_efficiency={max_efficiency!r}", expected)
+    share = in_unit("fapar", fapar, fapar)
+    rate = most * share * in_unit("par", par, fapar)
     if tmin is not None:
-        rate = rate * _ramp(_checked("tmin", tmin, fapar), found.coldest, found.warmest)
+        rate = rate * _ramp(in_unit("tmin", tmin, fapar), found.coldest, found.warmest)
     if vpd is not None:
-        rate = rate * _ramp(-_checked("vpd", vpd, fapar), -found.dry, -found.moist)
+        rate = rate * _ramp(-in_unit("vpd", vpd, fapar), -found.dry, -found.moist)
     told = {"biome": biome, "max_efficiency": most, "tmin": tmin is not None, "vpd": vpd is not None}
     return _labelled(rate, fapar, "gpp", told, "gross primary production, carbon", "kg m-2 d-1", _RUNNING).assign_attrs(
-        standard_name="gross_primary_productivity_of_biomass_expressed_as_carbon"
+        standard_name=_GROSS
     )
 
 
@@ -165,7 +158,8 @@ def npp(production: xr.DataArray, *, carbon_use_efficiency: float = 0.5) -> xr.D
     Parameters
     ----------
     production : xarray.DataArray
-        Of :func:`gpp`.
+        Of :func:`gpp`; of others without ``standard_name``, or with that of gross production. kg m-2 d-1, or what its
+        ``units`` say.
     carbon_use_efficiency : float
         The share, above 0 and up to 1.
 
@@ -176,10 +170,12 @@ def npp(production: xr.DataArray, *, carbon_use_efficiency: float = 0.5) -> xr.D
 
     Raises
     ------
+    LayoutError
+        If the production is no DataArray.
     ParameterError
-        If the share is not possible.
+        If the share is not possible, or the production is net.
     RadiometryError
-        If the unit of the production is another.
+        If the unit or values of the production (lazy ones when they are computed) are not possible.
 
     References
     ----------
@@ -192,12 +188,14 @@ def npp(production: xr.DataArray, *, carbon_use_efficiency: float = 0.5) -> xr.D
     >>> round(npp(xr.DataArray([[0.01]], dims=("y", "x"))).item(), 4)
     0.005
     """
+    check_array("production", production)
+    _check_quantity(production, _GROSS, "crop_yield takes net production as it is")
     share = _share("carbon_use_efficiency", carbon_use_efficiency)
-    rate = share * _checked("production", production, production)
+    rate = share * in_unit("production", production, production)
     told = {"carbon_use_efficiency": share}
     return _labelled(
         rate, production, "npp", told, "net primary production, carbon", "kg m-2 d-1", _WARING
-    ).assign_attrs(standard_name="net_primary_productivity_of_biomass_expressed_as_carbon")
+    ).assign_attrs(standard_name=_NET)
 
 
 def crop_yield(
@@ -222,8 +220,9 @@ def crop_yield(
     Parameters
     ----------
     production : xarray.DataArray, (time, y, x)
-        Of :func:`npp`, kg of carbon m-2 d-1; ascending dates. A missing date is bridged by a straight line between its
-        neighbours of the same pixel.
+        Of :func:`npp`, kg of carbon m-2 d-1, or what its ``units`` say; ascending dates. A missing date is bridged by a
+        straight line between its neighbours of the same pixel. Of others without ``standard_name``, or with that of net
+        production.
     start, end : date
         First and last day; between dates values are interpolated.
     harvest_index : float
@@ -247,10 +246,12 @@ def crop_yield(
     ------
     TimeAxisError
         If dates are missing or unsorted, or the season is not within them.
+    LayoutError
+        If the production is no DataArray.
     ParameterError
-        If a share or unit is not possible.
+        If a date, a share or a unit is not possible, or the production is gross.
     RadiometryError
-        If the unit of the production is another.
+        If the unit or values of the production (lazy ones when they are computed) are not possible.
 
     References
     ----------
@@ -265,15 +266,17 @@ def crop_yield(
     >>> round(crop_yield(rate, "2024-04-01", "2024-07-10").item(), 2)
     5.06
     """
+    check_array("production", production)
     production = to_array(production)
     check_time(production, least=2)
-    first, last = (np.datetime64(day, "ns") for day in (start, end))
+    _check_quantity(production, _NET, "xrs.npp(production)")
+    first, last = _day("start", start), _day("end", end)
     _check_season(production, first, last)
     harvested = _harvested(harvest_index, root_shoot, carbon_fraction, moisture)
     slope, offset = _line(calibration)
     if units not in ("t ha-1", "kg m-2"):
         raise ParameterError(f"units={units!r}", "'t ha-1' or 'kg m-2'")
-    rate = _checked("production", production, production)
+    rate = in_unit("production", production, production)
     days = _days(production["time"].values, first)
     summed = map_series(
         season_integral,
@@ -298,7 +301,7 @@ def crop_yield(
 
 
 def _biome(name: str) -> Biome:
-    if name not in BIOMES:
+    if name not in list(BIOMES):
         raise ParameterError(f"biome={name!r}", f"one of {list(BIOMES)}")
     return BIOMES[name]
 
@@ -308,68 +311,46 @@ def _ramp(values: Any, low: float, high: float) -> Any:
     return ((values - low) / (high - low)).clip(0.0, 1.0)
 
 
-def _checked(name: str, values: Weather, on: xr.DataArray) -> xr.DataArray:
-    """Values in the unit computed with, on the dates and the grid of ``on``."""
-    given = values if isinstance(values, xr.DataArray) else xr.DataArray(np.float64(values))
-    _check_place(name, given, on)
-    units = str(given.attrs.get("units", next(iter(_UNITS[name]))))
-    if units not in _UNITS[name]:
-        raise RadiometryError(f"{name} in {units!r}", f"one of {list(_UNITS[name])}", "convert it, and name its unit")
-    factor, offset = _UNITS[name][units]
-    converted = given.astype(np.float64) * factor + offset
-    if not is_lazy(given):
-        _check_possible(name, converted)
-    return converted
+def _check_quantity(production: xr.DataArray, standard_name: str, remedy: str) -> None:
+    """Refuse production that says it is another; much of it says nothing."""
+    told = production.attrs.get("standard_name", standard_name)
+    if told != standard_name:
+        raise ParameterError(f"production is {told!r}", standard_name, remedy)
 
 
-def _check_possible(name: str, values: xr.DataArray) -> None:
-    low, high = _POSSIBLE[name]
-    finite = values.values[np.isfinite(values.values)]
-    wrong = finite[(finite < low) | (finite > high)]
-    if wrong.size:
-        raise RadiometryError(
-            f"{name} of {wrong.flat[0]:g}",
-            f"{low:g} to {high:g} {next(iter(_UNITS[name]))}".strip(),
-            f"name its unit: {name}.attrs['units'] = ..., one of {[unit for unit in _UNITS[name] if unit]}",
-        )
+def _day(name: str, date: Any) -> np.datetime64:
+    try:
+        day = pd.Timestamp(date)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"{name}={date!r}", "a date, such as '2024-04-01'") from error
+    return day.to_datetime64().astype("datetime64[ns]")
 
 
-def _check_place(name: str, values: xr.DataArray, on: xr.DataArray) -> None:
-    for dim in values.dims:
-        if dim not in on.dims:
-            raise GridMismatchError(f"{name} has dim {dim!r}", f"dims among {tuple(map(str, on.dims))}")
-        same = values.sizes[dim] == on.sizes[dim]
-        if same and dim in values.coords and dim in on.coords:
-            same = bool((values[dim].values == on[dim].values).all())
-        if not same:
-            raise GridMismatchError(
-                f"{name} has other coordinates along {str(dim)!r} than {on.name or 'the other'}",
-                "the same dates and grid",
-                f"{name}.interp_like(...) or {name}.sel(time=...)",
-            )
+def _share(name: str, value: Any) -> float:
+    expected = "a share above 0 and up to 1"
+    share = number(name, value, expected)
+    if not 0.0 < share <= 1.0:
+        raise ParameterError(f"{name}={value!r}", expected)
+    return share
 
 
-def _share(name: str, value: float, *, least: float = 0.0) -> float:
-    if not least < value <= 1.0:
-        raise ParameterError(f"{name}={value!r}", "a share above 0 and up to 1")
-    return float(value)
-
-
-def _harvested(harvest_index: float, root_shoot: float, carbon_fraction: float, moisture: float) -> float:
+def _harvested(harvest_index: Any, root_shoot: Any, carbon_fraction: Any, moisture: Any) -> float:
     """Harvest in kg for a kg of carbon."""
+    moisture = number("moisture", moisture, "a share from 0 and below 1")
     if not 0.0 <= moisture < 1.0:
         raise ParameterError(f"moisture={moisture!r}", "a share from 0 and below 1")
+    root_shoot = number("root_shoot", root_shoot, "a number from 0")
     if not root_shoot >= 0.0:
         raise ParameterError(f"root_shoot={root_shoot!r}", "a number from 0")
     index, carbon = _share("harvest_index", harvest_index), _share("carbon_fraction", carbon_fraction)
     return index / ((1.0 + root_shoot) * carbon * (1.0 - moisture))
 
 
-def _line(calibration: tuple[float, float]) -> tuple[float, float]:
-    given = np.asarray(calibration, np.float64)
-    if given.shape != (2,) or not np.isfinite(given).all():
+def _line(calibration: Any) -> tuple[float, float]:
+    if np.shape(calibration) != (2,):
         raise ParameterError(f"calibration={calibration!r}", "(slope, offset)")
-    return float(given[0]), float(given[1])
+    slope, offset = (number("calibration", value, "numbers (slope, offset)") for value in calibration)
+    return slope, offset
 
 
 def _check_season(production: xr.DataArray, first: Any, last: Any) -> None:

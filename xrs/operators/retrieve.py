@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xrs.cube import check_reflectance, to_array, wavelengths
-from xrs.cube.bands import BAND_COORDS, band_variables
+from xrs.cube.bands import BAND_COORDS, without_quality
 from xrs.errors import BandNotFoundError, ParameterError
 from xrs.methods import Method, get_method, resolve_params
 from xrs.methods.retrieval._variables import Variable, variable_of
@@ -47,19 +47,21 @@ def retrieve(
     variable : {"LAI", "FAPAR", "FCOVER", "CCC", "CWC", "CAB"}
         Green leaf area index (m2 m-2); absorbed share of photosynthetically active radiation; share of ground covered;
         chlorophyll (ug cm-2) and water (g cm-2) of the canopy by ground area; chlorophyll of leaves by leaf area
-        (ug cm-2), which is known only where there are leaves.
+        (ug cm-2), which is known only where there are leaves. Which method knows which is told there.
     method : str or Method
         See ``xrs.list_methods("retrieval")``. ``canopy``: a network trained on simulated canopies; it takes the ten
-        bands of 10 and 20 m if they are there, else eight. ``snap``: the Sentinel-2 toolbox's. ``index``: a line on an
-        index.
+        bands of 10 and 20 m if they are there, else eight; all variables. ``snap``: the Sentinel-2 toolbox's; all but
+        CAB, and with ``coefficients`` of one satellite LAI alone. ``index``: a line on an index; LAI and FAPAR as
+        published, the others (CWC only with ``index``) by your ``calibration``.
     uncertainty : bool
         Whether to tell of the standard deviation: ``canopy`` alone. The variable +- 1.645 of it covered 90 % of
         simulated canopies that were held out; it knows nothing of canopies that the simulation does not have.
     sun_zenith, view_zenith, relative_azimuth : float or xarray.DataArray (time), ([time,] y, x), optional
-        Degrees. If not given, the cube's coordinates or attributes of these names, or STAC's ``view:sun_elevation``,
-        ``view:incidence_angle`` (else ``view:off_nadir``), ``view:sun_azimuth`` and ``view:azimuth``. The sun's must be
-        known where the method needs angles; the view is taken as nadir (0 degrees) and the relative azimuth as 90
-        degrees if nothing tells.
+        Degrees, or radians if the attribute ``units`` of a DataArray says so. If not given, the cube's coordinates or
+        attributes of these names, or STAC's ``view:sun_elevation``, ``view:incidence_angle`` (else ``view:off_nadir``),
+        ``view:sun_azimuth`` and ``view:azimuth``. The sun's must be known where the method needs angles; the view is
+        taken as nadir (0 degrees) and the relative azimuth as 90 degrees if nothing tells. A sun's zenith of which no
+        value reaches 1.58 is taken for radians and refused, unless its ``units`` are ``degree``.
     sensor : str or Sensor, optional
         Sentinel-2A, 2B or 2C; taken from the attribute ``platform`` or the bands' wavelengths.
     **params
@@ -73,8 +75,10 @@ def retrieve(
 
         A value outside of the valid range becomes its limit if it lies within the variable's tolerance, else NaN, as in
         Weiss and Baret's processor. NaN also where a band or angle is missing, and where a pixel lies outside of what
-        the method knows: ``snap`` has its definition domain, ``canopy`` the ranges of its training. Clouds, water and
-        snow do not all lie outside of it: mask them.
+        the method knows: ``snap`` has its definition domain, ``canopy`` the ranges of its training. Those hold for
+        angles too: NaN where the sun is low, as in the north in winter, and where it is high, as in the tropics and at
+        midsummer; ``load_model("s2-canopy-10").card.training`` has them as cosines (``low``, ``high``). ``snap`` does
+        not check angles. Clouds, water and snow do not all lie outside of it: mask them.
 
     Raises
     ------
@@ -85,7 +89,8 @@ def retrieve(
     RadiometryError
         For integers and digital numbers (for lazy cubes when they are computed).
     ParameterError
-        If the variable, an angle or a parameter is not possible, or the cube is of another sensor.
+        If the variable, an angle (a lazy one when it is computed) or a parameter is not possible, the cube is of
+        another sensor, or no sun or view that is in memory lies in the ranges that ``canopy`` knows.
     ModelCardError
         If a model was made for another task.
 
@@ -147,9 +152,7 @@ def retrieve(
 def _reflectance(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
     """All bands in one array, checked."""
     if isinstance(cube, xr.Dataset):
-        known = set(get_sensor("sentinel-2a").keys)
-        others = [name for name, v in band_variables(cube).items() if v.dtype.kind != "f" and name not in known]
-        cube = cube.drop_vars(others)
+        cube = without_quality(cube, get_sensor("sentinel-2a").keys)
     ms = to_array(cube)
     check_reflectance(ms)
     return ms
