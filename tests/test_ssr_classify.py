@@ -16,7 +16,17 @@ from sts_scene import truth
 from support import nothing_computed
 
 from xrs.cube import geobox_of
-from xrs.errors import BandNotFoundError, LayoutError, ModelCardError, ParameterError, RadiometryError, TimeAxisError
+from xrs.cube.bands import band_variables
+from xrs.errors import (
+    BandNotFoundError,
+    GridMismatchError,
+    LayoutError,
+    ModelCardError,
+    ParameterError,
+    RadiometryError,
+    TimeAxisError,
+)
+from xrs.io import open_product, to_product
 from xrs.models import Model
 from xrs.nets.ssr_classify import SsrClassify
 from xrs.operators.ssr_classify import ssr_classify
@@ -48,6 +58,10 @@ def images() -> tuple[xr.DataArray, xr.DataArray]:
     return place().isel(band=FEW), place()
 
 
+def probability_of(found: xr.Dataset) -> xr.DataArray:
+    return found[[f"probability_{name}" for name in NAMES.split()]].to_dataarray("kind")
+
+
 @cache
 def model() -> Model:
     return train_ssr_classify(*images(), labels(), **QUICK)
@@ -62,14 +76,18 @@ class TestNetwork:
     @pytest.mark.parametrize("blocks", [0, 1, 3])
     def test_sees_no_farther_than_its_margin(self, blocks: int) -> None:
         network = SsrClassify((4, 9), (1, 1), classes=3, features=8, blocks=blocks).eval()
-        image = torch.rand(1, 4, 17, 17, requires_grad=True)
+        image = torch.rand(8, 4, 17, 17, generator=torch.Generator().manual_seed(0)).requires_grad_()
         found = network(image)
         (found.scores[..., 8, 8].sum() + found.spectra[..., 8, 8].sum()).backward()
         assert image.grad is not None
-        away = np.abs(np.argwhere(image.grad[0].abs().sum(dim=0).numpy() > 0) - 8).max()
+        away = np.abs(np.argwhere(image.grad.abs().sum(dim=(0, 1)).numpy() > 0) - 8).max()
         assert away == network.margin
 
-    @pytest.mark.parametrize("wrong", [{"classes": 1}, {"bands": (4,)}, {"ratios": (1, 2)}], ids=str)
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"classes": 1}, {"bands": (4,)}, {"ratios": (1, 2)}, {"features": 0}, {"features": "8"}, {"blocks": -1}],
+        ids=str,
+    )
     def test_wrong_config(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(ParameterError):
             SsrClassify(**{"bands": (4, 9), "ratios": (1, 1), "classes": 3, **wrong})
@@ -94,19 +112,58 @@ class TestOperator:
         assert found["class"].dtype == np.int16
         assert found["class"].attrs["flag_values"] == [-1, 10, 20, 30]
         assert found["class"].attrs["flag_meanings"] == f"unseen {NAMES}"
-        assert found["probability"].dims == ("time", "class_name", "y", "x")
-        assert found["class_name"].values.tolist() == NAMES.split()
+        for name in NAMES.split():
+            assert found[f"probability_{name}"].dims == ("time", "y", "x")
+            assert found[f"probability_{name}"].attrs["units"] == "1"
         assert found["spectra"].dims == ("time", "band", "y", "x")
         np.testing.assert_array_equal(found["spectra"]["wavelength"], place()["wavelength"])
-        assert geobox_of(found["probability"]) == geobox_of(place())
+        assert geobox_of(found["probability_water"]) == geobox_of(place())
         one = ssr_classify(images()[0].isel(time=0), model())
-        assert set(one.data_vars) == {"class", "probability"}
+        assert set(one.data_vars) == {"class", *(f"probability_{name}" for name in NAMES.split())}
         assert one["class"].dims == ("y", "x")
+
+    def test_a_class_is_no_reflectance(self) -> None:
+        ms = images()[0].assign_attrs(units="1", standard_name="surface_bidirectional_reflectance")
+        found = ssr_classify(ms, model(), spectra=True)
+        assert not {"units", "standard_name"} & set(found["class"].attrs)
+        assert "standard_name" not in found["probability_water"].attrs
+        assert found["spectra"].attrs["standard_name"] == "surface_bidirectional_reflectance"
+        assert list(band_variables(found)) == ["spectra"]
+
+    @pytest.mark.parametrize("lazy", [False, True])
+    def test_a_product_holds_it(self, tmp_path: Path, lazy: bool) -> None:
+        ms = images()[0]
+        found = ssr_classify(ms.chunk(y=20, x=25) if lazy else ms, model(), spectra=True)
+        back = open_product(to_product(found, tmp_path / "classes.zarr", progress=False))
+        assert set(back.data_vars) == set(found.data_vars)
+        for name, variable in found.data_vars.items():
+            np.testing.assert_array_equal(back[name].values, variable.values)
+        assert back["class"].dtype == np.int16
+        assert back["class"].attrs["flag_meanings"] == f"unseen {NAMES}"
+
+    @pytest.mark.parametrize("task", ["spectra", "classes"])
+    def test_what_was_not_taught_is_left_out_or_refused(self, task: str) -> None:
+        other = {"spectra": "classes", "classes": "spectra"}[task]
+        alone, ms = train_ssr_classify(*images(), labels(), tasks=[task], **QUICK), images()[0]
+        found = ssr_classify(ms, alone)
+        assert ("class" in found, "spectra" in found) == (task == "classes", task == "spectra")
+        asked: dict[str, Any] = {other: True}
+        with pytest.raises(ModelCardError, match=f"{other} of a model that was taught {task} alone"):
+            ssr_classify(ms, alone, **asked)
+        with pytest.raises(ParameterError, match="neither"):
+            ssr_classify(ms, alone, **{task: False, other: False})
+
+    def test_spectra_without_classes(self) -> None:
+        ms = images()[0]
+        both, alone = ssr_classify(ms, model(), spectra=True), ssr_classify(ms, model(), classes=False)
+        assert set(alone.data_vars) == {"spectra"}
+        xr.testing.assert_identical(alone["spectra"], both["spectra"])
 
     def test_probabilities_sum_to_one_and_the_class_is_the_likeliest(self) -> None:
         found = ssr_classify(images()[0], trained())
-        np.testing.assert_allclose(found["probability"].sum("class_name"), 1.0, atol=1e-5)
-        likeliest = found["probability"].argmax("class_name")
+        probability = probability_of(found)
+        np.testing.assert_allclose(probability.sum("kind"), 1.0, atol=1e-5)
+        likeliest = probability.argmax("kind")
         np.testing.assert_array_equal(found["class"], 10 * (1 + likeliest))
 
     def test_what_was_not_seen_has_no_class(self) -> None:
@@ -116,7 +173,7 @@ class TestOperator:
         gone = np.zeros((2, 48, 60), bool)
         gone[0, 5:9, 7:11] = True
         np.testing.assert_array_equal(found["class"].values == -1, gone)
-        np.testing.assert_array_equal(np.isnan(found["probability"]).all("class_name"), gone)
+        np.testing.assert_array_equal(np.isnan(probability_of(found)).all("kind"), gone)
         np.testing.assert_array_equal(np.isnan(found["spectra"]).any("band"), gone)
 
     def test_nothing_is_computed_before_it_must(self) -> None:
@@ -129,7 +186,7 @@ class TestOperator:
     def test_chunks_do_not_matter(self, time: int, y: int, x: int) -> None:
         ms = images()[0]
         lazy, whole = (ssr_classify(cube, model(), spectra=True) for cube in (ms.chunk(time=time, y=y, x=x), ms))
-        for name in ("probability", "spectra"):
+        for name in ("probability_water", "spectra"):
             np.testing.assert_allclose(lazy[name].values, whole[name].values, atol=1e-5)
 
     def test_a_model_from_a_file_does_the_same(self, tmp_path: Path) -> None:
@@ -156,6 +213,17 @@ class TestTraining:
         both = labels().expand_dims(time=2).assign_attrs(labels().attrs)
         assert train_ssr_classify(*images(), both, **QUICK).card.sha256 == model().card.sha256
 
+    @pytest.mark.parametrize("given", [
+        lambda told: told.isel(y=slice(None, None, -1)),
+        lambda told: told.isel(x=slice(None, None, -1)).transpose("x", "y"),
+        lambda told: told.drop_vars(["y", "x"]),
+        lambda told: told.assign_coords(x=told["x"] + 1e-6),
+        lambda told: xr.concat([told.where(False, 0), told, told], "time").assign_coords(
+            time=[np.datetime64("2022-01-01"), *place()["time"].values]).assign_attrs(told.attrs)[::-1],
+    ], ids=["south up", "east first", "by place", "last digits", "more dates, latest first"])  # fmt: skip
+    def test_labels_are_placed_by_their_coordinates(self, given: Any) -> None:
+        assert train_ssr_classify(*images(), given(labels()), **QUICK).card.sha256 == model().card.sha256
+
     def test_learns_past_gaps_in_everything(self) -> None:
         ms, hs = (cube.copy(deep=True) for cube in images())
         ms[0, :, :9], hs[1, :, :, :7] = np.nan, np.nan
@@ -167,8 +235,19 @@ class TestWrong:
     def test_labels(self) -> None:
         with pytest.raises(LayoutError, match="flag_meanings"):
             train_ssr_classify(*images(), labels().drop_attrs(), **QUICK)
-        with pytest.raises(LayoutError):
-            train_ssr_classify(*images(), labels().isel(x=slice(5)), **QUICK)
+        for attrs in (
+            {"flag_meanings": "meadow water water"},
+            {"flag_values": [-1, 20, 30]},
+            {"flag_values": [1, 2, 1 << 15]},
+        ):
+            with pytest.raises(LayoutError):
+                train_ssr_classify(*images(), labels().assign_attrs(attrs), **QUICK)
+        with pytest.raises(LayoutError, match="ndarray"):
+            train_ssr_classify(*images(), labels().values, **QUICK)  # type: ignore[arg-type]
+        dated = labels().expand_dims(time=[np.datetime64("2022-01-01")] * 2)
+        for moved in (labels().isel(x=slice(5)), labels().assign_coords(x=labels()["x"] + 60_000.0), dated):
+            with pytest.raises(GridMismatchError, match="labels"):
+                train_ssr_classify(*images(), moved.assign_attrs(labels().attrs), **QUICK)
         with pytest.raises(ParameterError, match="two classes"):
             train_ssr_classify(*images(), labels().where(labels() == 10, 0).assign_attrs(labels().attrs), **QUICK)
 
@@ -185,6 +264,11 @@ class TestWrong:
             train_ssr_classify((ms * 1e4).astype("int16"), hs, labels(), **QUICK)
         with pytest.raises(RadiometryError):
             ssr_classify(ms * 1e4, model())
+        for lazy in (((ms * 1e4).chunk(), hs), (ms, (hs * 1e4).chunk()), (ms, (hs * 100).chunk())):
+            with pytest.raises(RadiometryError):
+                train_ssr_classify(*lazy, labels(), **QUICK)
+        with pytest.raises(RadiometryError, match="as bright"):
+            train_ssr_classify(ms * 0.05, hs, labels(), **QUICK)
         with pytest.raises(BandNotFoundError):
             train_ssr_classify(ms.drop_vars("wavelength"), hs, labels(), **QUICK)
         for tasks in ((), ("classes", "classes"), ("forests",)):

@@ -14,9 +14,9 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sts_scene import truth
-from support import nothing_computed
+from support import grid, nothing_computed
 
-from xrs.cube import geobox_of, to_dataset
+from xrs.cube import assign_geobox, geobox_of, to_dataset
 from xrs.errors import (
     BandNotFoundError,
     GridMismatchError,
@@ -208,6 +208,40 @@ class TestOperator:
         np.testing.assert_array_equal(one.values, masked.values)
         np.testing.assert_array_equal(one.values, ssr_cloud(ms.where(clear()), model()).values)
 
+    def test_what_is_hidden_may_be_fill_values(self) -> None:
+        ms = truth().isel(band=FEW)
+        filled = ms.where(clear(), -9999.0)
+        np.testing.assert_array_equal(ssr_cloud(filled, model(), clear=clear()).values, _whole().values)
+        lazy = ssr_cloud(filled.chunk(y=20), model(), clear=clear().chunk(x=30))
+        np.testing.assert_allclose(lazy.values, _whole().values, atol=1e-5)
+
+    @pytest.mark.parametrize("junk", [np.inf, -np.inf])
+    def test_infinities_are_missing(self, junk: float) -> None:
+        ms, _ = cubes(truth())
+        west = ms["x"] < ms["x"][7]
+        one, other = (ssr_cloud(ms.where(~west, gone), model()) for gone in (junk, np.nan))
+        assert np.isnan(one.isel(x=slice(0, 4))).all()
+        np.testing.assert_array_equal(one.values, other.values)
+
+    def test_a_single_date_is_as_one_whose_others_are_all_cloud(self) -> None:
+        ms, _ = cubes(truth())
+        alone = ssr_cloud(ms.isel(time=[0]), model())
+        clouded = ssr_cloud(ms.where(ms["time"] == ms["time"][0]), model(), target_times=ms["time"].values[[0]])
+        np.testing.assert_allclose(alone.values, clouded.values, atol=1e-5)
+        np.testing.assert_array_equal(np.isnan(alone).any("band").values, ~clear().isel(time=[0]).values)
+
+    @pytest.mark.parametrize("given", [
+        lambda c: c.isel(time=[4, 2, 3, 1, 0]),
+        lambda c: c.isel(y=slice(None, None, -1), x=slice(None, None, -1)),
+        lambda c: c.assign_coords(x=c["x"] + 1e-6),
+        lambda c: c.drop_vars(["time", "y", "x"]),
+        lambda c: c.transpose("x", "time", "y").drop_vars("y"),
+        lambda c: xr.concat([c.isel(time=[0]).assign_coords(time=c["time"][[0]] - np.timedelta64(9, "D")), c], "time"),
+    ], ids=["dates", "rows and columns", "last digits", "by place", "in part by place", "more dates"])  # fmt: skip
+    def test_clear_is_placed_by_its_coordinates(self, given: Any) -> None:
+        full = truth().isel(band=FEW)
+        np.testing.assert_array_equal(ssr_cloud(full, model(), clear=given(clear())).values, _whole().values)
+
     def test_nothing_is_computed_before_it_must(self) -> None:
         ms, _ = cubes(truth())
         with nothing_computed():
@@ -364,6 +398,21 @@ class TestWrong:
         with pytest.raises(RadiometryError):
             ssr_cloud(cast(ms), model())
 
+    @pytest.mark.parametrize("times", [1e4, 100.0], ids=["digital numbers", "percent"])
+    @pytest.mark.parametrize("role", [0, 1], ids=["multispectral", "hyperspectral"])
+    def test_other_units_in_lazy_cubes_show_when_they_are_read(self, times: float, role: int) -> None:
+        given = list(cubes(truth()))
+        given[role] = given[role] * times
+        with pytest.raises(RadiometryError):
+            train_ssr_cloud(*given, **QUICK)
+        with pytest.raises(RadiometryError):
+            train_ssr_cloud(*(cube.chunk(x=30) for cube in given), **QUICK)
+
+    def test_spectra_in_another_unit_than_the_bands(self) -> None:
+        ms, hs = cubes(truth())
+        with pytest.raises(RadiometryError, match="as bright"):
+            train_ssr_cloud(ms * 0.05, hs, **QUICK)
+
     def test_digital_numbers_in_a_lazy_cube_show_when_they_are_read(self) -> None:
         ms, _ = cubes(truth())
         lazy = ssr_cloud((ms * 1e4).chunk(x=30), model())
@@ -389,10 +438,47 @@ class TestWrong:
             ssr_cloud(ms, model(), clear=clear() * 100.0)
         with pytest.raises(ParameterError, match="probabilities"):
             ssr_cloud(ms, model(), clear=(clear() * 100.0).chunk()).compute()
-        with pytest.raises(GridMismatchError):
-            ssr_cloud(ms, model(), clear=clear().isel(time=[0, 1]))
+        with pytest.raises(ParameterError, match="probabilities"):
+            train_ssr_cloud(*cubes(truth()), clear=(clear() * 100.0).chunk(), **QUICK)
         with pytest.raises(LayoutError):
             ssr_cloud(ms, model(), clear=clear().isel(time=0))
+        with pytest.raises(LayoutError, match="ndarray"):
+            ssr_cloud(ms, model(), clear=clear().values)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("moved", [
+        lambda c: c.isel(time=[0, 1]),
+        lambda c: c.isel(x=slice(1, None)),
+        lambda c: c.assign_coords(x=c["x"] + 60_000.0),
+        lambda c: c.assign_coords(y=c["y"] + 5.0),
+        lambda c: c.assign_coords(time=c["time"] + np.timedelta64(1, "D")),
+        lambda c: c.assign_coords(time=np.arange(5)),
+        lambda c: c.isel(time=[0, 0, 1, 2, 3, 4]),
+        lambda c: c.drop_vars("y").isel(y=slice(1, None)),
+        lambda c: assign_geobox(c, grid((48, 60), 10.0, "EPSG:32632")),
+    ], ids=["few dates", "few pixels", "east", "half a pixel", "a day", "no dates", "twice", "by place", "CRS"])  # fmt: skip
+    def test_clear_that_lies_elsewhere(self, moved: Any) -> None:
+        ms, hs = cubes(truth())
+        with pytest.raises(GridMismatchError, match=r"clear|Expected"):
+            ssr_cloud(ms, model(), clear=moved(clear()))
+        with pytest.raises(GridMismatchError):
+            train_ssr_cloud(ms, hs, clear=moved(clear()), **QUICK)
+
+    @pytest.mark.parametrize(("times", "told"), [
+        (["foo"], "foo"),
+        ([5], "5"),
+        (["2023-03-05", None], "dates"),
+        ([], "empty"),
+        (["2023-04-05", "2023-03-05"], "unsorted: 2023-03-05.* follows 2023-04-05"),
+        (["2023-03-05", "2023-03-05"], "2023-03-05.* more than once"),
+    ], ids=str)  # fmt: skip
+    def test_target_times_say_what_is_wrong(self, times: Any, told: str) -> None:
+        with pytest.raises(TimeAxisError, match=told):
+            ssr_cloud(cubes(truth())[0], model(), target_times=times)
+
+    def test_uncertainty_is_asked_for_or_not(self) -> None:
+        with pytest.raises(ParameterError, match="uncertainty='x'") as caught:
+            ssr_cloud(cubes(truth())[0], model(), uncertainty="x")  # type: ignore[arg-type]
+        assert "train" not in str(caught.value)
 
     def test_no_series(self) -> None:
         ms, _ = cubes(truth())
@@ -400,8 +486,13 @@ class TestWrong:
             ssr_cloud(ms.isel(time=0, drop=True), model())
 
     @pytest.mark.parametrize(
-        "options", [{"steps": 0}, {"lr": 0.0}, {"reach": 0}, {"windows": 0}, {"patch_size": 1}, {"heads": 3}], ids=str
-    )
+        "options",
+        [
+            {"steps": 0}, {"lr": 0.0}, {"reach": 0}, {"windows": 0}, {"patch_size": 1}, {"heads": 3}, {"features": 0},
+            {"heads": 0}, {"features": 8.0}, {"blocks": -1},
+        ],
+        ids=str,
+    )  # fmt: skip
     def test_parameters(self, options: dict[str, Any]) -> None:
         with pytest.raises(XrsError):
             train_ssr_cloud(*cubes(truth()), **{**QUICK, **options})

@@ -22,6 +22,7 @@ from xrs.errors import ParameterError
 from xrs.kernels.types import Float32
 from xrs.nets._blocks import conv, he_uniform
 from xrs.nets.base import Network
+from xrs.nets.ssr_cloud import check_counts
 from xrs.reference import Reference
 
 __all__ = ["NETWORK", "TASKS", "Labelled", "SsrClassify", "classified"]
@@ -78,8 +79,7 @@ class SsrClassify(nn.Module):
         super().__init__()
         if len(bands) != 2 or set(ratios) != {1}:
             raise ParameterError(f"bands {bands} and ratios {ratios}", "multi- and hyperspectral bands on one grid")
-        if classes < 2:
-            raise ParameterError(f"classes={classes}", "two or more")
+        check_counts(classes=(classes, 2), features=(features, 1), blocks=(blocks, 0))
         ms, hs = bands
         self.blocks = blocks
         self.begin = conv(ms, features, 1)

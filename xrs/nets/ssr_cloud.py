@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from xrs.nets._blocks import conv, he_uniform
 from xrs.nets.base import Network
 from xrs.reference import Reference
 
-__all__ = ["NETWORK", "Estimates", "Evidence", "SsrCloud", "reconstruct", "time_code"]
+__all__ = ["NETWORK", "Estimates", "Evidence", "SsrCloud", "check_counts", "reconstruct", "time_code"]
 
 _YEAR = 365.2425
 #: Waves a year that tell dates apart.
@@ -77,6 +78,19 @@ class Estimates:
     ms: Tensor
     hs: Tensor
     log_error: Tensor
+
+
+def check_counts(**counts: tuple[Any, int]) -> None:
+    """Make sure that parameters, given with the least they may be, are whole numbers.
+
+    Raises
+    ------
+    ParameterError
+        With the first that is not.
+    """
+    for name, (value, least) in counts.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+            raise ParameterError(f"{name}={value!r}", f"an integer of {least} or more")
 
 
 def time_code(days: Tensor) -> Tensor:
@@ -126,6 +140,7 @@ class SsrCloud(nn.Module):
         super().__init__()
         if len(bands) != 2 or set(ratios) != {1}:
             raise ParameterError(f"bands {bands} and ratios {ratios}", "multi- and hyperspectral bands on one grid")
+        check_counts(features=(features, 1), heads=(heads, 1), blocks=(blocks, 0))
         if features % heads:
             raise ParameterError(f"heads={heads} of features={features}", "heads that divide the features")
         ms, hs = bands
@@ -245,11 +260,14 @@ def reconstruct(
         Of the date; zeros if there is no image.
     day : float
     others, known : ndarray (date, m, y, x), (date, y, x)
-        Of the other dates, and how clear they are.
+        Of the other dates, of which there may be none, and how clear they are.
     days : ndarray (date,)
     taught : bool
         Whether it learned what the date looks like.
     """
+    if not days.size:
+        # A date that is clear nowhere is as good as none.
+        others, known, days = np.zeros_like(image)[None], np.zeros_like(clear)[None], np.array([day])
     margin, device = network.margin, network.centre.device
     height, width = (n - 2 * margin for n in clear.shape)
     rows = max(_AT_ONCE // ((len(days) + 1) * network.features * (width + 2 * margin)), 1)

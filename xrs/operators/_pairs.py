@@ -165,12 +165,32 @@ def choose_pairs(
 
 
 def pick_targets(target_times: Any, cube: xr.DataArray) -> pd.DatetimeIndex:
-    """The dates to predict: those given, else those of a cube."""
+    """The dates to predict: those given, else those of a cube.
+
+    Raises
+    ------
+    TimeAxisError
+        If those given are no dates, or are empty, unsorted or doubled.
+    """
     if target_times is None:
         return pd.DatetimeIndex(cube["time"].values)
-    targets = pd.DatetimeIndex(np.atleast_1d(np.asarray(target_times, "datetime64[ns]")))
-    if not (targets.size and targets.is_monotonic_increasing and targets.is_unique):
-        raise TimeAxisError("target_times are empty, unsorted or doubled", "ascending dates, each once")
+    targets = _as_dates(target_times)
+    if not targets.size:
+        raise TimeAxisError("target_times are empty", "one date or more", "leave target_times out")
+    steps = np.diff(targets)
+    if (steps < np.timedelta64(0)).any():
+        first = int(np.argmax(steps < np.timedelta64(0)))
+        raise TimeAxisError(
+            f"target_times are unsorted: {targets[first + 1]} follows {targets[first]}",
+            "ascending dates",
+            "target_times=sorted(...)",
+        )
+    if not targets.is_unique:
+        raise TimeAxisError(
+            f"target_times hold {targets[targets.duplicated()][0]} more than once",
+            "each date once",
+            "target_times=sorted(set(...))",
+        )
     return targets
 
 
@@ -193,6 +213,20 @@ def runs_of(choices: Sequence[tuple[Any, ...]]) -> list[tuple[slice, tuple[Any, 
         runs.append((slice(first, first + count), choice))
         first += count
     return runs
+
+
+def _as_dates(target_times: Any) -> pd.DatetimeIndex:
+    try:
+        given = np.atleast_1d(np.asarray(target_times))
+        # Numbers would be taken for nanoseconds since 1970.
+        dates = None if given.size and given.dtype.kind in "biufc" else given.astype("datetime64[ns]")
+    except (TypeError, ValueError):
+        dates = None
+    if dates is None or np.isnat(dates).any():
+        raise TimeAxisError(
+            f"target_times={target_times!r:.200}", "dates", "target_times=['2023-05-10'], or pd.to_datetime(...)"
+        )
+    return pd.DatetimeIndex(dates)
 
 
 def _by_wavelength(fine: xr.DataArray, coarse: xr.DataArray) -> dict[str, str]:

@@ -11,12 +11,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xrs.cube import check_reflectance, to_array, with_all_dims
-from xrs.cube.bands import BAND_COORDS
-from xrs.errors import ParameterError
+from xrs.errors import ModelCardError, ParameterError
 from xrs.kernels.types import Float32
 from xrs.lazy import Source, map_tiles
 from xrs.methods import Method, Tile
-from xrs.models import ImageSpec, Model, check_magnitude
+from xrs.models import Card, ImageSpec, Model, check_magnitude
 from xrs.nets.registry import get_network
 from xrs.operators._fusion import check_floats, label, with_bands
 from xrs.operators.ssr_cloud import bands_of, model_for
@@ -29,7 +28,12 @@ _UNSEEN = -1
 
 
 def ssr_classify(
-    multispectral: xr.DataArray | xr.Dataset, model: Any, *, spectra: bool = False, device: str = "auto"
+    multispectral: xr.DataArray | xr.Dataset,
+    model: Any,
+    *,
+    classes: bool | None = None,
+    spectra: bool | None = None,
+    device: str = "auto",
 ) -> xr.Dataset:
     """Classes of every pixel from its few bands, by a network that was taught spectra beside them.
 
@@ -39,8 +43,8 @@ def ssr_classify(
         Reflectance, NaN where nothing was seen. Each date is classified by itself.
     model : Model, str or path
         From :func:`xrs.train_ssr_classify`.
-    spectra : bool
-        Whether the spectra come with the classes.
+    classes, spectra : bool, optional
+        What to put out. If not told: classes if the model was taught classes, and spectra if there are no classes.
     device : str
         ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
 
@@ -48,13 +52,16 @@ def ssr_classify(
     -------
     xarray.Dataset
         Lazy if the cube is. ``class`` ([time,] y, x), int16 with ``flag_values`` and ``flag_meanings``, -1 (``unseen``)
-        where a band is missing; ``probability`` ([time,] class_name, y, x), float32, which sum to 1, NaN there;
-        ``spectra`` ([time,] band, y, x) if asked for. Probabilities are those of the network, and are not calibrated.
+        where a band is missing; ``probability_water`` and so on ([time,] y, x), one for each class, float32, which sum
+        to 1, NaN there; ``spectra`` ([time,] band, y, x). Probabilities are those of the network, and are not
+        calibrated; ``class`` names them as its ``ancillary_variables``.
 
     Raises
     ------
     ModelCardError
-        If the model is of another task, or made for other bands.
+        If the model is of another task, made for other bands, or was not taught what is asked for.
+    ParameterError
+        If neither classes nor spectra are asked for.
     LayoutError, RadiometryError
         If the cube is no reflectance.
 
@@ -71,24 +78,22 @@ def ssr_classify(
     >>> ms = scene.isel(band=[1, 4, 8, 14], time=0)
     >>> model = train_ssr_classify(ms, scene.isel(time=0), cover, steps=2, features=8)
     >>> sorted(ssr_classify(ms, model, spectra=True).data_vars)
-    ['class', 'probability', 'spectra']
+    ['class', 'probability_roof', 'probability_water', 'spectra']
     """
     cube = to_array(multispectral)
     check_floats("multispectral", cube)
     check_reflectance(cube)
-    if not isinstance(spectra, bool):
-        raise ParameterError(f"spectra={spectra!r}", "True or False")
     one = model_for(_TASK, model)
     card = one.card
-    classes = card.training["classes"]
-    names, values = list(classes["names"]), list(classes["values"])
-    look = _Look(device, spectra)
+    look = _Look(device, *_asked(card, classes, spectra))
     series = with_all_dims(cube).isel(band=list(bands_of(card, cube)))
-    parts = [ImageSpec(tuple(names)), *([card.result] if spectra else [])]
+    told = card.training["classes"]
+    parts = {"classes": ImageSpec(tuple(told["names"]))} if look.classes else {}
+    parts |= {"spectra": card.result} if look.spectra else {}
     data = map_tiles(
         look,
         {"ms": Source(series.data, reflectance=True)},
-        bands=sum(len(part.bands) for part in parts),
+        bands=sum(len(part.bands) for part in parts.values()),
         factor=1,
         halo=card.margin,
         shared={"model": one},
@@ -96,37 +101,75 @@ def ssr_classify(
     )
     record = Method(_TASK, "spectral", "", look, get_network(_TASK).reference)
     params = {"network": card.network, "sha256": card.sha256[:12]}
-    first, made = 0, []
-    for part in parts:
+    first, made = 0, {}
+    for name, part in parts.items():
         values_of_part = data[:, first : first + len(part.bands)]
         like = with_bands(cube, part, cube["time"].values if "time" in cube.dims else None)
-        made.append(label(values_of_part, like, cube, method=record, family=_TASK, params=params))
+        made[name] = label(values_of_part, like, cube, method=record, family=_TASK, params=params)
         first += len(part.bands)
-    return _dataset(made, names, values)
+    variables = _of_classes(made["classes"], told["values"]) if look.classes else {}
+    variables |= {"spectra": made["spectra"]} if look.spectra else {}
+    attrs = next(iter(made.values())).attrs
+    history = {name: text for name, text in attrs.items() if name.startswith(("xrs:", "history"))}
+    return xr.Dataset(variables, attrs=history)
 
 
-def _dataset(made: Sequence[xr.DataArray], names: Sequence[str], values: Sequence[int]) -> xr.Dataset:
-    """Probabilities and spectra as variables, and the class of the highest probability."""
-    probability = made[0].rename(band="class_name")
-    probability = probability.drop_vars([n for n in BAND_COORDS if n in probability.coords])
-    history = {name: text for name, text in probability.attrs.items() if name.startswith(("xrs:", "history"))}
+def _asked(card: Card, classes: bool | None, spectra: bool | None) -> tuple[bool, bool]:
+    """Whether classes and spectra are put out.
+
+    Raises
+    ------
+    ModelCardError
+        If the model was not taught what is asked for: that part of the network is as it was drawn.
+    ParameterError
+        If nothing is asked for.
+    """
+    for name, value in (("classes", classes), ("spectra", spectra)):
+        if not (value is None or isinstance(value, bool)):
+            raise ParameterError(f"{name}={value!r}", "True, False or None")
+    taught = card.training["tasks"]
+    classes = "classes" in taught if classes is None else classes
+    spectra = not classes if spectra is None else spectra
+    for name, asked in (("classes", classes), ("spectra", spectra)):
+        if asked and name not in taught:
+            raise ModelCardError(
+                f"{name} of a model that was taught {' and '.join(taught)} alone",
+                f"one that was taught {name}",
+                f"xrs.train_ssr_classify(..., tasks=['spectra', 'classes']), or leave {name}= out",
+            )
+    if not (classes or spectra):
+        raise ParameterError(
+            f"neither classes nor spectra of a model that was taught {' and '.join(taught)}",
+            "one of them",
+            "leave classes= and spectra= out",
+        )
+    return classes, spectra
+
+
+def _of_classes(probability: xr.DataArray, values: Sequence[int]) -> dict[str, xr.DataArray]:
+    """The class of the highest probability, and the probability of each."""
+    names = [str(name) for name in probability["band"].values]
     found = xr.apply_ufunc(
         _most_probable,
         probability,
-        input_core_dims=[["class_name"]],
+        input_core_dims=[["band"]],
         kwargs={"values": np.asarray(values, np.int16)},
         dask="parallelized",
         output_dtypes=[np.int16],
+        keep_attrs=True,  # the grid's coordinates have some
     )
-    flags = {"flag_values": [_UNSEEN, *values], "flag_meanings": " ".join(["unseen", *names])}
-    variables = {
-        "class": found.assign_attrs(flags, long_name="class of the highest probability"),
-        "probability": probability.assign_attrs(units="1", long_name="probability of each class, not calibrated"),
+    found.attrs = {
+        "long_name": "class of the highest probability",
+        "flag_values": [_UNSEEN, *values],
+        "flag_meanings": " ".join(["unseen", *names]),
+        "ancillary_variables": " ".join(f"probability_{name}" for name in names),
     }
-    variables["probability"].attrs.pop("standard_name", None)
-    if len(made) > 1:
-        variables["spectra"] = made[1]
-    return xr.Dataset(variables, attrs=history)
+    variables = {"class": found}
+    for index, name in enumerate(names):
+        one = probability.isel(band=index, drop=True)
+        one.attrs = {"units": "1", "long_name": f"probability of class {name}, not calibrated"}
+        variables[f"probability_{name}"] = one
+    return variables
 
 
 def _most_probable(probability: Float32, *, values: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -136,9 +179,10 @@ def _most_probable(probability: Float32, *, values: NDArray[np.int16]) -> NDArra
 
 @dataclass(frozen=True)
 class _Look:
-    """The network over a tile of one date: probabilities (class, y, x), then the spectra if asked for."""
+    """The network over a tile of one date: probabilities (class, y, x), then the spectra; what is asked for of them."""
 
     device: str
+    classes: bool
     spectra: bool
 
     def __call__(self, tile: Tile, _: Mapping[str, Any], *, model: Model) -> Float32:
@@ -150,4 +194,5 @@ class _Look:
         network: Any = loaded_network(model, self.device)
         scale = np.float32(model.card.scale)
         probability, spectra = classified(network, tile["ms"] / scale)
-        return np.concatenate([probability, spectra * scale]) if self.spectra else probability
+        asked = [*([probability] * self.classes), *([spectra * scale] * self.spectra)]
+        return np.concatenate(asked)

@@ -15,6 +15,7 @@ from xrs.cube import (
     band_keys,
     check_reflectance,
     check_time,
+    crs_of,
     geobox_of,
     is_lazy,
     shared_pixels,
@@ -24,6 +25,7 @@ from xrs.cube import (
     with_all_dims,
 )
 from xrs.errors import BandNotFoundError, GridMismatchError, LayoutError, ModelCardError, ParameterError
+from xrs.kernels.plausible import check_magnitudes
 from xrs.kernels.types import Float32, Float64
 from xrs.lazy import Dates, Source, joined_dates, map_tiles
 from xrs.methods import Method, Tile
@@ -32,14 +34,16 @@ from xrs.models import Card, Model, check_magnitude, match_images
 from xrs.nets.registry import get_network
 from xrs.operators._fusion import check_floats, label, observed, with_bands
 from xrs.operators._pairs import dates_to_chunks, days_since, pick_targets, runs_of
-from xrs.operators._uncertainty import check_asked, told
+from xrs.operators._uncertainty import told
 
 __all__ = [
     "bands_of",
+    "check_probability",
     "check_wavelengths",
     "clear_of",
     "model_for",
     "on_one_grid",
+    "placed",
     "spectral_cube",
     "ssr_cloud",
 ]
@@ -49,6 +53,8 @@ Cube = TypeVar("Cube", xr.DataArray, xr.Dataset)
 _TASK = "ssr_cloud"
 #: Dates nearer than this are one, in days.
 _SAME = 0.5
+#: Coordinates nearer than this share of a pixel are one.
+_NEAR = 1e-3
 #: Standard deviations of a Laplace distribution in its b.
 _SPREAD = float(np.sqrt(2.0))
 
@@ -75,7 +81,8 @@ def ssr_cloud(
         From :func:`xrs.train_ssr_cloud`.
     clear : xarray.DataArray (time, y, x), optional
         The probability from 0 to 1, or whether, each pixel is clear. Where it is 0, the values of the series count no
-        more than NaN do, and show in nothing.
+        more than NaN do, and show in nothing. Its dates are found by value and its pixels by their coordinates, to a
+        thousandth of a pixel; a dim without a coordinate is taken by place.
     target_times : array_like, optional
         Dates to put out, those of the series or others; all of the series if not given.
     uncertainty : bool
@@ -95,8 +102,10 @@ def ssr_cloud(
     ------
     ModelCardError
         If the model is of another task, or made for other bands.
-    TimeAxisError, LayoutError, RadiometryError, GridMismatchError
-        If the cube is no series of reflectance, or ``clear`` lies elsewhere.
+    TimeAxisError, LayoutError, RadiometryError
+        If the cube is no series of reflectance, or ``target_times`` are no ascending dates.
+    LayoutError, GridMismatchError
+        If ``clear`` has other dims, or lies elsewhere: a date or a pixel of the series is not in it.
     ParameterError
         If ``clear`` is no probability.
 
@@ -116,14 +125,16 @@ def ssr_cloud(
     >>> dict(ssr_cloud(ms, model, target_times=["2023-05-10"]).sizes)
     {'time': 1, 'band': 18, 'y': 32, 'x': 32}
     """
-    cube = spectral_cube("multispectral", multispectral)
+    cube = spectral_cube("multispectral", multispectral, clear)
     one = model_for(_TASK, model)
-    check_asked(uncertainty)
+    if not isinstance(uncertainty, bool):
+        raise ParameterError(f"uncertainty={uncertainty!r}", "True or False")
     targets = pick_targets(target_times, cube)
     start = pd.Timestamp(pd.Timestamp(cube["time"].values[0]).year, 1, 1)
     days, wanted = days_since(cube["time"].values, start), days_since(targets, start)
     open_sky = clear_of(cube, clear)
-    series = with_all_dims(cube).isel(band=list(bands_of(one.card, cube))).fillna(0.0)
+    series = with_all_dims(cube).isel(band=list(bands_of(one.card, cube)))
+    series = series.where(np.isfinite(series), 0.0)
     reach = int(one.card.training["reach"])
     runs = runs_of([(dates_of(days, day, reach),) for day in wanted])
     taught = tuple(float(day) for day in days_since(one.card.training["taught"], start))
@@ -186,18 +197,20 @@ def bands_of(card: Card, cube: xr.DataArray) -> tuple[int, ...]:
     return found.bands
 
 
-def spectral_cube(role: str, cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
-    """A series of reflectance whose bands have keys and wavelengths.
+def spectral_cube(role: str, cube: xr.DataArray | xr.Dataset, clear: xr.DataArray | None = None) -> xr.DataArray:
+    """A series of reflectance whose bands have keys and wavelengths; where it is not ``clear`` it may hold anything.
 
     Raises
     ------
     LayoutError, TimeAxisError, RadiometryError, BandNotFoundError
         If it is none.
+    LayoutError, GridMismatchError, ParameterError
+        As :func:`clear_of`.
     """
     found = to_array(cube)
     check_floats(role, found)
-    check_reflectance(found)
     check_time(found)
+    check_reflectance(found if clear is None else found.where(clear_of(found, clear) > 0))
     check_wavelengths(role, found)
     return found
 
@@ -214,29 +227,95 @@ def check_wavelengths(role: str, cube: xr.DataArray) -> None:
 
 
 def clear_of(cube: xr.DataArray, clear: xr.DataArray | None) -> xr.DataArray:
-    """How clear each pixel of a series is (time, y, x), from 0 to 1; 0 where a band is missing.
+    """How clear each pixel of a series is (time, y, x), from 0 to 1; 0 where a band is missing or not finite.
 
     Raises
     ------
     LayoutError, GridMismatchError
-        If ``clear`` has other dims or sizes.
+        If ``clear`` has other dims, or lies elsewhere.
+    ParameterError
+        If it is no probability; a lazy one is not read.
     """
-    there = cube.notnull().all("band") if "band" in cube.dims else cube.notnull()
+    # As it is looked at: some fill values are infinite only in float32.
+    there: Any = np.isfinite(cube.astype(np.float32, copy=False))
+    there = there.all("band") if "band" in cube.dims else there
     there = there.astype(np.float32).drop_vars("band", errors="ignore").transpose("time", "y", "x")
     if clear is None:
         return there
-    if set(clear.dims) != {"time", "y", "x"}:
-        raise LayoutError(f"clear has dims {clear.dims}", "time, y and x")
-    given = clear.transpose("time", "y", "x")
-    if given.shape != there.shape:
-        raise GridMismatchError(
-            f"clear is {given.shape} and the series {there.shape}", "a value for each of its pixels"
-        )
+    given = placed("clear", clear, cube)
+    if "time" not in given.dims:
+        raise LayoutError("clear has no dim 'time'", "time, y and x", "clear.expand_dims(time=series.time)")
     if not is_lazy(given):
-        _check_probability(given.values)
-    # By place, not by coordinates: they may differ in the last digits.
-    values = given.drop_vars(list(given.coords)).astype(np.float32).fillna(0.0)
+        check_probability(given.values)
+    values = given.astype(np.float32).fillna(0.0)
     return (there.drop_vars(list(there.coords)) * values).assign_coords(there.coords)
+
+
+def placed(name: str, layer: Any, cube: xr.DataArray) -> xr.DataArray:
+    """A layer ([time,] y, x) on the dates and pixels of a cube, without coordinates, which may differ in last digits.
+
+    Dates are found by value, pixels by their coordinates; a dim without a coordinate is taken by place.
+
+    Raises
+    ------
+    LayoutError
+        If it is no DataArray of these dims.
+    GridMismatchError
+        If dates or pixels of the cube are not in it, or it has another CRS.
+    """
+    if not isinstance(layer, xr.DataArray):
+        raise LayoutError(
+            f"{name} is a {type(layer).__name__}",
+            "an xarray.DataArray with dims time, y and x",
+            f"xr.DataArray({name}, dims=('time', 'y', 'x'))",
+        )
+    if not {"y", "x"} <= set(layer.dims) <= {"time", "y", "x"}:
+        raise LayoutError(f"{name} has dims {tuple(map(str, layer.dims))}", "y and x, or time, y and x")
+    found = layer.transpose(*[d for d in ("time", "y", "x") if d in layer.dims])
+    crs, own = crs_of(layer), crs_of(cube)
+    if crs is not None and own is not None and crs != own:
+        raise GridMismatchError(f"{name} is in another CRS than the cube", "one CRS", f"xrs.regrid({name}, like=cube)")
+    for dim in map(str, found.dims):
+        found = _found_along(dim, name, found, cube)
+    return found.drop_vars(list(found.coords))
+
+
+def _found_along(dim: str, name: str, layer: xr.DataArray, cube: xr.DataArray) -> xr.DataArray:
+    """What a layer has at the coordinates of a cube along one dim."""
+    if dim not in layer.coords or dim not in cube.coords:
+        if layer.sizes[dim] != cube.sizes[dim]:
+            raise GridMismatchError(
+                f"{name} has {layer.sizes[dim]} values along {dim!r} and the cube {cube.sizes[dim]}",
+                "as many, or a coordinate that tells which they are",
+                f"{name}.assign_coords({dim}=...)",
+            )
+        return layer
+    have, want = layer[dim].values, cube[dim].values
+    if dim == "time":
+        alike = have.dtype.kind == want.dtype.kind == "M"
+        slack: Any = np.timedelta64(0, "ns")
+    else:
+        alike = have.dtype.kind in "iuf"
+        slack = _NEAR * abs(getattr(geobox_of(cube).resolution, dim))
+    index = _index_of(want, have, slack) if alike else np.full(want.size, -1)
+    if (index < 0).any():
+        lacking = want[index < 0]
+        raise GridMismatchError(
+            f"{name} has no value, or several, at {dim} {lacking[0]}"
+            + (f" and {lacking.size - 1} others" * (lacking.size > 1)),
+            "the dates and pixels of the cube",
+            f"select or resample it to them: {name}.reindex_like(cube), xrs.regrid({name}, like=cube)",
+        )
+    # A selection of everything would still put a task on every chunk.
+    return layer if np.array_equal(index, np.arange(have.size)) else layer.isel({dim: index})
+
+
+def _index_of(want: NDArray[Any], have: NDArray[Any], slack: Any) -> NDArray[np.intp]:
+    """Where each value stands among others, in whatever order these are; -1 where none or several are that near."""
+    order = np.argsort(have, kind="stable")
+    first = np.searchsorted(have, want - slack, side="left", sorter=order)
+    end = np.searchsorted(have, want + slack, side="right", sorter=order)
+    return np.where(end - first == 1, np.append(order, -1)[first], -1)
 
 
 def on_one_grid(ms: xr.DataArray, hs: xr.DataArray, *others: xr.DataArray) -> tuple[xr.DataArray, ...]:
@@ -263,10 +342,13 @@ class _Look:
         """Each target of a tile."""
         from xrs.models.engine import loaded_network
 
-        _check_probability(tile["clear"])
-        check_magnitude(model.card, tile["series"])
+        check_probability(tile["clear"])
+        # What is hidden may be anything.
+        series = np.where(tile["clear"] > 0, tile["series"], 0.0).astype(np.float32, copy=False)
+        check_magnitudes(series, "multispectral")
+        check_magnitude(model.card, series)
         network = loaded_network(model, self.device)
-        series, clear = tile["series"] / np.float32(model.card.scale), tile["clear"][:, 0]
+        series, clear = series / np.float32(model.card.scale), tile["clear"][:, 0]
         parts = [self._of_date(network, series, clear, tile.days["series"], day) for day in tile.days["target"]]
         return np.stack(parts) * np.float32(model.card.scale)
 
@@ -316,7 +398,13 @@ def _with_std(given: xr.DataArray | xr.Dataset, result: xr.DataArray, std: xr.Da
     return found
 
 
-def _check_probability(values: NDArray[Any]) -> None:
+def check_probability(values: NDArray[Any]) -> None:
+    """Refuse values of ``clear`` that are no probabilities; NaN is none that is known.
+
+    Raises
+    ------
+    ParameterError
+    """
     low, high = (float(f(values, initial=0.0)) for f in (np.nanmin, np.nanmax))
     if low < 0 or high > 1:
         raise ParameterError(f"clear from {low:g} to {high:g}", "probabilities from 0 to 1, or booleans")

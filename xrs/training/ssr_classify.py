@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from xrs.cube import check_reflectance, package_version, to_array, with_all_dims
 from xrs.errors import LayoutError, ParameterError, TimeAxisError
 from xrs.kernels import fill_gaps
+from xrs.kernels.plausible import check_magnitudes
 from xrs.kernels.types import Bool, Float32, Float64
 from xrs.learning.checks import check_whole
 from xrs.learning.losses import sam
@@ -23,8 +24,8 @@ from xrs.nets import get_network
 from xrs.nets.lts_mtl import TaskWeights
 from xrs.nets.ssr_classify import TASKS, SsrClassify
 from xrs.operators._fusion import check_floats
-from xrs.operators.ssr_cloud import check_wavelengths, on_one_grid
-from xrs.training.ssr_cloud import begin, read_parts, spec_of
+from xrs.operators.ssr_cloud import check_wavelengths, on_one_grid, placed
+from xrs.training.ssr_cloud import begin, check_one_unit, read_parts, spec_of
 from xrs.training.ssr_cloud_fit import descend
 from xrs.training.steps import Steps
 from xrs.training.sts_examples import linear
@@ -35,6 +36,8 @@ Cube = xr.DataArray | xr.Dataset
 
 #: Of the spectral angle beside squared errors.
 _ANGLE = 0.1
+#: The highest class: results are int16.
+_MOST = 32767
 #: Label of a pixel that has none.
 _NONE = -1
 
@@ -69,9 +72,11 @@ def train_ssr_classify(
     hyperspectral : xarray.DataArray or xarray.Dataset, ([time,] band, y, x)
         Spectra on the same grid and dates; NaN where there are none.
     labels : xarray.DataArray ([time,] y, x)
-        Integers with the CF attributes ``flag_values`` and ``flag_meanings``; any other value is no label.
+        Integers with the CF attributes ``flag_values`` and ``flag_meanings``; any other value is no label. Dates are
+        found by value and pixels by their coordinates; a dim without a coordinate is taken by place.
     tasks : sequence of str
-        ``"spectra"``, ``"classes"`` or both. The head of a task that is left out stays as it began.
+        ``"spectra"``, ``"classes"`` or both. The head of a task that is left out stays as it began, and
+        :func:`xrs.ssr_classify` does not use it.
     windows, window_size : int
         Parts of the scene that are read, and their side in pixels.
     steps, train_batch, patch_size, lr
@@ -91,9 +96,9 @@ def train_ssr_classify(
     TimeAxisError
         If the cubes have other dates.
     GridMismatchError, BandNotFoundError, RadiometryError
-        As :func:`xrs.train_ssr_cloud`.
+        As :func:`xrs.train_ssr_cloud`; labels must have the dates and pixels of the images.
     LayoutError
-        If the labels have no flags.
+        If the labels have other dims or no flags, or one that is no class.
     ParameterError
         If nothing is labelled, or fewer than two classes are told.
 
@@ -115,8 +120,8 @@ def train_ssr_classify(
         check_whole(name, value, 1)
     chosen = _tasks(tasks)
     ms, hs = (_checked(*one) for one in (("multispectral", multispectral), ("hyperspectral", hyperspectral)))
-    values, names = flags_of(labels)
     ms, hs, codes = on_one_grid(ms, hs, _dated(labels, ms))
+    values, names = flags_of(labels)
     _check_dates(ms, hs)
     parts = read_parts([with_all_dims(ms), with_all_dims(hs), codes], count=windows, side=window_size, seed=seed)
     areas = [_area(given, wanted, told, values) for given, wanted, told in parts]
@@ -126,6 +131,7 @@ def train_ssr_classify(
     module = get_network("ssr_classify").build((ms.sizes["band"], hs.sizes["band"]), (1, 1), seed=seed, **config)
     assert isinstance(module, SsrClassify)
     given, wanted = _pixels(areas, lambda a: a.known)
+    check_one_unit(given, wanted, ms, hs)
     begin(module, _pixels(areas, lambda a: a.seen)[0], given, wanted)
     side = min(patch_size, *(n for area in areas for n in area.label.shape[1:]))
     learner = _Learner(module, chosen, _left(given, wanted))
@@ -168,12 +174,14 @@ def flags_of(labels: xr.DataArray) -> tuple[list[int], list[str]]:
     """
     values = [int(v) for v in np.atleast_1d(labels.attrs.get("flag_values", []))]
     names = str(labels.attrs.get("flag_meanings", "")).split()
-    if len(values) < 2 or len(values) != len(names) or len(set(values)) < len(values):
+    if len(values) < 2 or not len(values) == len(names) == len(set(values)) == len(set(names)):
         raise LayoutError(
             f"labels with {len(values)} flag_values and {len(names)} flag_meanings",
-            "as many of both, two or more, each value once",
+            "as many of both, two or more, each value and each name once",
             "labels.assign_attrs(flag_values=[1, 2], flag_meanings='water land')",
         )
+    if min(values) < 0 or max(values) > _MOST:
+        raise LayoutError(f"classes from {min(values)} to {max(values)}", f"from 0 to {_MOST}; -1 is of unseen pixels")
     return values, names
 
 
@@ -229,15 +237,8 @@ def _checked(role: str, cube: Cube) -> xr.DataArray:
 
 def _dated(labels: xr.DataArray, ms: xr.DataArray) -> xr.DataArray:
     """Labels on every date of the images (time, y, x), as numbers with NaN for none."""
-    if not {"y", "x"} <= set(labels.dims) <= {"time", "y", "x"}:
-        raise LayoutError(f"labels have dims {labels.dims}", "y and x, or time, y and x")
-    if tuple(labels.sizes[d] for d in ("y", "x")) != tuple(ms.sizes[d] for d in ("y", "x")):
-        raise LayoutError(f"labels of {dict(labels.sizes)} on images of {dict(ms.sizes)}", "a label for each pixel")
-    dates = ms.sizes.get("time", 1)
-    if labels.sizes.get("time", dates) != dates:
-        raise TimeAxisError(f"labels of {labels.sizes['time']} dates and images of {dates}", "the same dates")
-    bare = labels.drop_vars(list(labels.coords))
-    return bare.transpose("time", "y", "x") if "time" in bare.dims else bare.expand_dims(time=dates)
+    found = placed("labels", labels, with_all_dims(ms))
+    return found if "time" in found.dims else found.expand_dims(time=ms.sizes.get("time", 1))
 
 
 def _check_dates(ms: xr.DataArray, hs: xr.DataArray) -> None:
@@ -249,6 +250,8 @@ def _check_dates(ms: xr.DataArray, hs: xr.DataArray) -> None:
 
 
 def _area(ms: NDArray[Any], hs: NDArray[Any], labels: NDArray[Any], values: Sequence[int]) -> _Area:
+    for role, image in (("multispectral", ms), ("hyperspectral", hs)):
+        check_magnitudes(image, role)
     seen, known = (np.isfinite(image).all(axis=1) for image in (ms, hs))
     label = np.full(labels.shape, _NONE, np.int64)
     for number, value in enumerate(values):

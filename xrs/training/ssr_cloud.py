@@ -12,7 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xrs.cube import band_keys, package_version, wavelengths
-from xrs.errors import ParameterError, TimeAxisError
+from xrs.errors import ParameterError, RadiometryError, TimeAxisError
+from xrs.kernels.plausible import check_magnitudes
 from xrs.kernels.types import Float32, Float64
 from xrs.learning.checks import check_whole
 from xrs.models import Card, ImageSpec, Model
@@ -20,13 +21,13 @@ from xrs.nets import get_network
 from xrs.nets.ssr_cloud import SsrCloud
 from xrs.operators._hsms import known_response
 from xrs.operators._pairs import days_since, match_dates
-from xrs.operators.ssr_cloud import clear_of, on_one_grid, spectral_cube
+from xrs.operators.ssr_cloud import check_probability, clear_of, on_one_grid, spectral_cube
 from xrs.sensors import Sensor
 from xrs.training.ssr_cloud_fit import Place, fit_cloud, pixels_of
 from xrs.training.steps import Steps
 from xrs.training.sts_examples import linear
 
-__all__ = ["begin", "read_parts", "spec_of", "train_ssr_cloud"]
+__all__ = ["begin", "check_one_unit", "read_parts", "spec_of", "train_ssr_cloud"]
 
 Cube = xr.DataArray | xr.Dataset
 
@@ -34,6 +35,8 @@ Cube = xr.DataArray | xr.Dataset
 _NOISE = 1e-5
 #: A date of which more than this share is clear tells what it looks like.
 _TAUGHT = 0.01
+#: Two images of the same pixels that differ more than so many times differ in unit: percent is 100 times reflectance.
+_ALIKE = 10.0
 #: Pixels that spectra are regressed on, at most.
 _SAMPLE = 50_000
 
@@ -76,6 +79,7 @@ def train_ssr_cloud(
         Spectra of one or more of its dates on the same grid, in the same unit, NaN where there are none.
     clear : xarray.DataArray (time, y, x), optional
         The probability from 0 to 1, or whether, each pixel of the series is clear. NaN in the series is never clear.
+        Placed by its coordinates, as in :func:`xrs.ssr_cloud`.
     sensor : str or Sensor, optional
         Of the series; taken from the cube if that tells. Where its response is unknown it is a regression.
     tolerance : timedelta or str
@@ -103,11 +107,11 @@ def train_ssr_cloud(
     TimeAxisError
         If the cubes have no date in common, or the series has a single date.
     GridMismatchError
-        If they do not lie on the same pixels.
+        If they do not lie on the same pixels, or ``clear`` not on the dates and pixels of the series.
     BandNotFoundError
         If bands have no wavelengths, or the sensors see none in common.
     RadiometryError
-        If a cube holds integers or is no reflectance.
+        If a cube holds integers or is no reflectance, or the two differ in unit; lazy ones when they are read.
     ParameterError
         If no pixel is clear on a date with spectra, and for arguments out of range.
 
@@ -122,7 +126,8 @@ def train_ssr_cloud(
     >>> model.card.task, model.card.training["hs_dates"]
     ('ssr_cloud', ['2023-05-10'])
     """
-    ms, hs = spectral_cube("multispectral", multispectral), spectral_cube("hyperspectral", hyperspectral)
+    ms = spectral_cube("multispectral", multispectral, clear)
+    hs = spectral_cube("hyperspectral", hyperspectral)
     how = Steps(steps, train_batch, patch_size, lr, seed, device)
     for name, value in (("reach", reach), ("windows", windows), ("window_size", window_size)):
         check_whole(name, value, 1)
@@ -137,6 +142,7 @@ def train_ssr_cloud(
     module = get_network("ssr_cloud").build(bands, (1, 1), seed=seed, **config)
     assert isinstance(module, SsrCloud)
     given, wanted = known_pixels(places)
+    check_one_unit(given, wanted, ms, hs)
     begin(module, np.concatenate([_clear_pixels(place) for place in places], axis=1), given, wanted)
     response = _response(known_response(hs, ms, None, sensor, "auto"), given, wanted)
     days = days_since(ms["time"].values, pd.Timestamp(pd.Timestamp(ms["time"].values[0]).year, 1, 1))
@@ -228,6 +234,24 @@ def known_pixels(places: Sequence[Place]) -> tuple[Float64, Float64]:
     return given, wanted
 
 
+def check_one_unit(given: Float64, wanted: Float64, ms: xr.DataArray, hs: xr.DataArray) -> None:
+    """Refuse spectra in another unit than the bands (band, pixel) of the same pixels.
+
+    Raises
+    ------
+    RadiometryError
+        If the bands of the spectra that are nearest in wavelength are ten times as bright, or as dark.
+    """
+    nearest = np.abs(wavelengths(hs) - wavelengths(ms)[:, None]).argmin(axis=1)
+    theirs, ours = (float(np.abs(values).mean()) for values in (wanted[nearest], given))
+    if not ours / _ALIKE < theirs < ours * _ALIKE:
+        raise RadiometryError(
+            f"in the bands of multispectral, hyperspectral is {theirs / ours if ours else np.inf:.3g} times as bright",
+            "reflectance, around 0 to 1, in both",
+            "apply the products' scales and offsets first, e.g. da.astype('float32') * 1e-4; percent * 0.01",
+        )
+
+
 def _shared(ms: xr.DataArray, hs: xr.DataArray, tolerance: Any) -> Mapping[int, int]:
     """For dates of ``ms`` that have spectra, the date of ``hs``."""
     times = [pd.DatetimeIndex(cube["time"].values) for cube in (ms, hs)]
@@ -245,7 +269,14 @@ def _shared(ms: xr.DataArray, hs: xr.DataArray, tolerance: Any) -> Mapping[int, 
 
 
 def _place(ms: Float32, clear: Float32, hs: Float32, dates: Mapping[int, int]) -> Place:
-    """A window with zeros where nothing is known, and the spectra on the dates of the series."""
+    """A window with zeros where nothing is known, and the spectra on the dates of the series.
+
+    Raises
+    ------
+    RadiometryError, ParameterError
+        If values that were lazy turn out to be no reflectance, or no probabilities.
+    """
+    check_probability(clear)
     spectra = np.zeros((len(ms), hs.shape[1], *hs.shape[2:]), np.float32)
     known = np.zeros((len(ms), *hs.shape[2:]), np.float32)
     for date, partner in dates.items():
@@ -254,7 +285,10 @@ def _place(ms: Float32, clear: Float32, hs: Float32, dates: Mapping[int, int]) -
         known[date] = seen
     there = np.isfinite(ms).all(axis=1)
     clear = np.where(there, clear, 0.0).astype(np.float32)
-    return Place(np.where(clear[:, None] > 0, ms, 0.0).astype(np.float32), clear, spectra, known)
+    bands = np.where(clear[:, None] > 0, ms, 0.0).astype(np.float32)
+    for role, values in (("multispectral", bands), ("hyperspectral", spectra)):
+        check_magnitudes(values, role)
+    return Place(bands, clear, spectra, known)
 
 
 def _shares(places: Sequence[Place]) -> Float64:
