@@ -29,7 +29,7 @@ from xrs.nets.registry import networks
 from xrs.operators.spectral_pairs import spectral_pairs
 from xrs.operators.spectral_superres import spectral_superres
 from xrs.sensors import get_sensor, sensor_from_table, spectral_response
-from xrs.spectra import SpectralLibrary
+from xrs.spectra import SpectralLibrary, SpectralPairs
 
 S2 = ["B02", "B03", "B04", "B05", "B08", "B8A", "B11", "B12"]
 NM = np.arange(420.0, 2400.0, 60.0)
@@ -282,6 +282,8 @@ class TestWrongInput:
     def test_named_errors(self) -> None:
         ms, hs = case()
         bare = ms.drop_vars(["wavelength", "common_name"]).assign_attrs(platform="")
+        drawn = spectral_pairs(ms, hs, 50)
+        unnamed = SpectralPairs(drawn.given, drawn.wanted)
         cases: list[tuple[type[Exception], str, Any, dict[str, Any]]] = [
             (MethodNotFoundError, "no method 'rigde'", ms, {"method": "rigde"}),
             (LayoutError, "band", ms.drop_vars("band"), {"method": "ridge"}),
@@ -302,7 +304,7 @@ class TestWrongInput:
                 bare,
                 {"to": NM, "method": "srecnn", "model": model_of("srecnn"), "consistent": True},
             ),
-            (ParameterError, "pairs of 8 and 33", ms, {"method": "ridge", "library": spectral_pairs(ms, hs, 50)}),
+            (ParameterError, "pairs of 8 and 33", ms, {"method": "ridge", "library": unnamed}),
         ]
         for error, words, wrong, kwargs in cases:
             with pytest.raises(error, match=words):

@@ -14,6 +14,7 @@ __all__ = [
     "BAND_COORDS",
     "ancillaries",
     "assign_bands",
+    "band_fact",
     "band_keys",
     "band_variables",
     "band_widths",
@@ -22,6 +23,8 @@ __all__ = [
     "find_bands",
     "is_flag",
     "wavelengths",
+    "with_known_bands",
+    "without_quality",
 ]
 
 #: What stands beside a band's key, and its type; lengths in nm.
@@ -43,7 +46,7 @@ def band_keys(cube: xr.DataArray | xr.Dataset) -> list[str]:
     Raises
     ------
     LayoutError
-        If a DataArray has no coordinate ``band``.
+        If a DataArray has no coordinate ``band``, or two bands have one key.
     """
     if isinstance(cube, xr.Dataset):
         return list(band_variables(cube))
@@ -53,7 +56,15 @@ def band_keys(cube: xr.DataArray | xr.Dataset) -> list[str]:
             "band keys such as 'B8A' along dim 'band'",
             "xrs.cube.assign_bands(cube, ['B02', ...])",
         )
-    return [str(k) for k in np.atleast_1d(cube["band"].values)]
+    keys = [str(k) for k in np.atleast_1d(cube["band"].values)]
+    if len(set(keys)) < len(keys):
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        raise LayoutError(
+            f"found the band keys {twice[:5]} more than once",
+            "a key of its own for each band",
+            "xrs.cube.assign_bands(cube, [...]) with other names, or cube.drop_duplicates('band')",
+        )
+    return keys
 
 
 def is_flag(variable: xr.DataArray) -> bool:
@@ -103,6 +114,43 @@ def band_variables(cube: xr.Dataset) -> dict[str, xr.DataArray]:
     return {
         str(k): v for k, v in cube.data_vars.items() if {"y", "x"} <= set(v.dims) and not is_flag(v) and k not in told
     }
+
+
+def without_quality(cube: xr.Dataset, known: Iterable[str] = ()) -> xr.Dataset:
+    """A Dataset without its quality layers: variables of other types than floating point beside some that are.
+
+    Integers that have a wavelength or one of the keys ``known`` stay: they are bands that were not scaled.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> ds = xr.Dataset({"B04": (("y", "x"), np.zeros((2, 2))), "SCL": (("y", "x"), np.zeros((2, 2), "uint8"))})
+    >>> list(without_quality(ds))
+    ['B04']
+    """
+    others = {key: variable for key, variable in band_variables(cube).items() if variable.dtype.kind != "f"}
+    if len(others) == len(band_variables(cube)):
+        return cube
+    keys = set(known)
+    quality = [
+        key for key, v in others.items() if key not in keys and ("band" in v.dims or band_fact(v, "wavelength") is None)
+    ]
+    return cube.drop_vars(quality)
+
+
+def with_known_bands(cube: xr.DataArray) -> xr.DataArray:
+    """A cube that has in memory what stands beside its bands: chunking a cube makes these few values lazy too."""
+    lazy = {name: cube.coords[name].variable for name in BAND_COORDS if name in cube.coords}
+    # Whatever scheduler the user has, metadata are no work for it.
+    known = {name: v.compute(scheduler="synchronous") for name, v in lazy.items() if v.chunks is not None}
+    return cube.assign_coords(known) if known else cube
+
+
+def band_fact(variable: xr.DataArray, name: str) -> Any:
+    """What stands beside the one band of a variable, its attribute or its coordinate; None if nothing does."""
+    if name in variable.attrs or name not in variable.coords:
+        return variable.attrs.get(name)
+    return with_known_bands(variable).coords[name].item()
 
 
 def find_band(cube: xr.DataArray | xr.Dataset, query: str | float) -> str:
@@ -235,11 +283,10 @@ def _numbers(cube: xr.DataArray | xr.Dataset, name: str) -> np.ndarray:
 
 def _along_band(cube: xr.DataArray | xr.Dataset, name: str, keys: list[str]) -> list[Any]:
     if isinstance(cube, xr.Dataset):
-        return [cube[k].attrs.get(name, cube[k].coords[name].item() if name in cube[k].coords else None) for k in keys]
+        return [band_fact(cube[k], name) for k in keys]
     if name not in cube.coords:
         return [None] * len(keys)
-    # Chunking a cube along bands makes these few values lazy too.
-    return list(np.atleast_1d(cube[name].variable.compute(scheduler="synchronous").values))
+    return list(np.atleast_1d(with_known_bands(cube)[name].values))
 
 
 def _only(query: str, matches: list[str], keys: list[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
-from xrs.cube.bands import BAND_COORDS, band_variables
+from xrs.cube.bands import BAND_COORDS, band_fact, band_keys, band_variables, with_known_bands
 from xrs.errors import LayoutError, RadiometryError, TimeAxisError
 
 __all__ = [
@@ -46,7 +46,7 @@ def to_array(cube: xr.DataArray | xr.Dataset) -> xr.DataArray:
     Raises
     ------
     LayoutError
-        If ``y`` or ``x`` is missing or there are dims a cube does not have.
+        If ``y`` or ``x`` is missing, there are dims a cube does not have, or two bands have one key.
 
     Examples
     --------
@@ -99,6 +99,7 @@ def to_dataset(cube: xr.DataArray) -> xr.Dataset:
     """
     if "band" not in cube.dims:
         return cube.to_dataset(name=str(cube.name or "band"))
+    cube = with_known_bands(cube)
     along_band = [name for name in BAND_COORDS if name in cube.coords]
     variables = {}
     for i, key in enumerate(cube["band"].values):
@@ -197,7 +198,9 @@ def _ordered(cube: xr.DataArray) -> xr.DataArray:
             "y and x, and optionally time and band",
             "rename dims, e.g. da.rename({'lat': 'y', 'lon': 'x'})",
         )
-    return _transposed(cube, [d for d in DIMS if d in dims])
+    if "band" in cube.coords:
+        band_keys(cube)
+    return _transposed(with_known_bands(cube), [d for d in DIMS if d in dims])
 
 
 def _transposed(cube: xr.DataArray, dims: Sequence[str]) -> xr.DataArray:
@@ -221,7 +224,7 @@ def _only_variable(variables: dict[str, xr.DataArray]) -> xr.DataArray:
 def _band_coords(bands: dict[str, xr.DataArray]) -> dict[str, xr.Variable]:
     coords = {}
     for name, dtype in BAND_COORDS.items():
-        values = [v.attrs.get(name, v.coords[name].item() if name in v.coords else None) for v in bands.values()]
+        values = [band_fact(v, name) for v in bands.values()]
         if any(value is not None for value in values):
             missing = "" if dtype == "str" else np.nan
             filled = np.array([missing if value is None else value for value in values], dtype=dtype)

@@ -15,6 +15,7 @@ from xrs.methods import Binding, Method, get_method, resolve_params
 from xrs.models import Observed
 from xrs.operators._fusion import check_floats, common_dates, fuse, label, observed
 from xrs.operators._refine import injection, refine
+from xrs.operators._sensors import without_layers
 from xrs.operators._uncertainty import check_asked, residual, with_ancillaries, with_spread
 from xrs.sensors import Sensor, known_sensor, psf_of
 
@@ -201,7 +202,8 @@ def _groups(cube: Groups) -> dict[str, xr.DataArray]:
             "a DataTree (or mapping) with a group for each grid",
             "xr.DataTree.from_dict({'r10m': ..., 'r20m': ...})",
         )
-    arrays = {n: to_array(group) for n, group in found.items() if isinstance(group, xr.DataArray) or band_keys(group)}
+    clean = {n: without_layers(group) for n, group in found.items()}
+    arrays = {n: to_array(group) for n, group in clean.items() if isinstance(group, xr.DataArray) or band_keys(group)}
     if len(arrays) < 2:
         raise LayoutError(
             f"found {len(arrays)} group(s) with bands: {list(arrays)}",

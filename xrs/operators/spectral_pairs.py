@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
-from xrs.cube import geobox_of, shared_pixels, to_array, with_all_dims
-from xrs.errors import ParameterError
+from xrs.cube import band_keys, geobox_of, shared_pixels, to_array, wavelengths, with_all_dims
+from xrs.errors import BandNotFoundError, ParameterError
 from xrs.kernels.types import Bool, Float32, Float64
 from xrs.lazy import Source, reduce_tiles
+from xrs.learning.checks import check_whole
 from xrs.methods.base import Deferred, Method, State, Tile
 from xrs.methods.spectral._projection import examples_covariance, gain
 from xrs.operators._fusion import check_floats, common_dates
-from xrs.operators._spectral import Lesson
+from xrs.operators._sensors import keys_of, sensor_of, without_layers
+from xrs.operators._spectral import LISTED, Lesson, centre_of, names_of, shortened, take_bands
 from xrs.sensors import Sensor
 from xrs.sensors.noise import noise_block
-from xrs.spectra import SpectralLibrary, SpectralPairs, draw_pairs, get_source
+from xrs.spectra import PairedBands, SpectralLibrary, SpectralPairs, draw_pairs, get_source
 
-__all__ = ["Library", "learned", "spectral_pairs"]
+__all__ = ["Library", "learned", "matched", "spectral_pairs"]
 
 #: What examples come from: a source's name, spectra, or pairs of them.
 Library = str | SpectralLibrary | SpectralPairs
+
+#: Wavelengths nearer to each other than this (nm) are the same.
+_SAME = 0.1
+#: Bands whose width is not known are as different as those of networks are, nm.
+_WIDTH = 20.0
 
 
 def learned(
@@ -48,6 +58,8 @@ def learned(
         If there is no such library.
     """
     source: Any = library if isinstance(library, SpectralPairs) else get_source(library)
+    if isinstance(library, str):
+        source = library
     return Deferred(_learn, (record.learn, source, seen, wanted, examples, noise, seed, dict(params), srf))
 
 
@@ -63,7 +75,9 @@ def _learn(
     srf: Float64 | None,
 ) -> Lesson:
     pairs = source
-    if not isinstance(source, SpectralPairs):
+    if isinstance(source, str):
+        pairs = _drawn_of(source, pickle.dumps((seen, wanted)), examples, seed, noise)
+    elif not isinstance(source, SpectralPairs):
         pairs = draw_pairs(source, seen, wanted, examples, seed=seed, noise=noise)
     fit = learn(pairs.given, pairs.wanted, **params)
     if srf is None:
@@ -72,27 +86,121 @@ def _learn(
     return Lesson(fit, gain(srf, centres, examples_covariance(pairs.wanted, centres)))
 
 
+@lru_cache(maxsize=4)
+def _drawn_of(
+    source: str, sensors: bytes, examples: int, seed: int, noise: float | tuple[float, float]
+) -> SpectralPairs:
+    """Pairs of a named source: kept, since every variable of a lazy result is computed by itself.
+
+    Sensors come as they are pickled, for two that differ only in their measured responses are equal.
+    """
+    seen, wanted = pickle.loads(sensors)
+    pairs = draw_pairs(source, seen, wanted, examples, seed=seed, noise=noise)
+    for values in (pairs.given, pairs.wanted):
+        values.setflags(write=False)
+    return pairs
+
+
+def matched(
+    pairs: SpectralPairs, ms: xr.DataArray, instrument: Sensor | None, wanted: Sensor
+) -> tuple[SpectralPairs, xr.DataArray]:
+    """Pairs and a cube that have the same bands in the same order, that of the cube, and only the wanted ones.
+
+    Raises
+    ------
+    BandNotFoundError
+        If the cube lacks bands of the pairs, or the pairs wanted ones.
+    ParameterError
+        If bands of one key are centred elsewhere; if bands have no keys and their numbers differ.
+    """
+    if pairs.given_bands is not None:
+        given, keys = pairs.given_bands, band_keys(ms)
+        missing = [key for key in given.keys if key not in keys]
+        if missing:
+            raise BandNotFoundError(
+                f"the cube has no bands {shortened(missing)}, of which the pairs are; it has {shortened(keys)}",
+                "all bands that the pairs were drawn of",
+                "load them, or draw pairs of the cube's own sensor with xrs.spectral_pairs",
+            )
+        ms = take_bands(ms, [n for n, key in enumerate(keys) if key in given.keys])
+        for key, own in zip(band_keys(ms), wavelengths(ms), strict=True):
+            width = instrument[key].fwhm if instrument is not None and key in instrument else _WIDTH
+            _check_centre("the cube", given, key, centre_of(instrument, key, own), width)
+        order = [given.keys.index(key) for key in band_keys(ms)]
+        pairs = replace(pairs, given=np.ascontiguousarray(pairs.given[:, order]), given_bands=_taken(given, order))
+    if pairs.wanted_bands is not None:
+        order = _places(pairs.wanted_bands, wanted)
+        made = np.ascontiguousarray(pairs.wanted[:, order])
+        pairs = replace(pairs, wanted=made, wanted_bands=_taken(pairs.wanted_bands, order))
+    counts, expected = (pairs.given.shape[1], pairs.wanted.shape[1]), (ms.sizes["band"], len(wanted.find()))
+    if counts != expected:
+        raise ParameterError(
+            f"pairs of {counts[0]} and {counts[1]} bands",
+            f"{expected[0]} (cube) and {expected[1]} (to)",
+            "to=hs, the cube that the pairs were drawn from",
+        )
+    return pairs, ms
+
+
+def _places(told: PairedBands, wanted: Sensor) -> list[int]:
+    """Where the wanted bands stand among those of the pairs."""
+    bands, places, missing = wanted.find(), [], []
+    apart = np.subtract.outer([band.wavelength for band in bands], told.wavelengths or [np.nan] * len(told.keys))
+    for band, away in zip(bands, np.abs(apart), strict=True):
+        if band.key in told.keys:
+            _check_centre("to", told, band.key, band.wavelength, band.fwhm)
+            places.append(told.keys.index(band.key))
+        elif wanted.name == LISTED and (away < _SAME).any():
+            places.append(int(np.nanargmin(away)))
+        else:
+            missing.append(band)
+    if missing:
+        raise BandNotFoundError(
+            f"the pairs have no bands {shortened(names_of(missing))}",
+            f"bands of theirs by key: {shortened(told.keys)}",
+            "to=hs, the cube that the pairs were drawn from, or library='land' in place of the pairs",
+        )
+    return places
+
+
+def _check_centre(role: str, told: PairedBands, key: str, centre: float, width: float) -> None:
+    expected, own = told.centre(key), told.width(key)
+    if abs(centre - expected) > (own if np.isfinite(own) else width) / 2:
+        raise ParameterError(
+            f"band {key} of {role} is centred at {centre:g} nm, and that of the pairs at {expected:g} nm",
+            "pairs of the same sensors",
+            "draw pairs of these sensors with xrs.spectral_pairs or xrs.spectra.draw_pairs",
+        )
+
+
+def _taken(bands: PairedBands, order: list[int]) -> PairedBands:
+    parts = (tuple(part[n] for n in order) if part else () for part in (bands.keys, bands.wavelengths, bands.fwhm))
+    return PairedBands(*parts)  # type: ignore[arg-type]
+
+
 def spectral_pairs(ms: Any, hs: Any, count: int, seed: int = 0) -> SpectralPairs:
     """Examples drawn from two cubes on one grid: reads them.
 
     Parameters
     ----------
     ms, hs : xarray.DataArray or xarray.Dataset, ([time,] band, y, x)
-        Of the same dates, on pixels of each other.
+        Of the same dates, on pixels of each other. Quality layers of a Dataset are left out.
     count : int
         Pixels without gaps, at most; on each date the same places.
     seed : int
+        Of the places, from 0 on.
 
     Returns
     -------
     SpectralPairs
+        With keys and, where known, centres and widths of the bands of both.
 
     Raises
     ------
     GridMismatchError, TimeAxisError, RadiometryError
         If the cubes do not fit together.
     ParameterError
-        If no pixel was seen in all bands of both.
+        If no pixel was seen in all bands of both, or ``count`` or ``seed`` is no whole number of 1 or 0 and more.
 
     Examples
     --------
@@ -101,7 +209,9 @@ def spectral_pairs(ms: Any, hs: Any, count: int, seed: int = 0) -> SpectralPairs
     >>> spectral_pairs(scene.isel(band=[0, 2, 4, 8]), scene, 100)
     <SpectralPairs: 100, 4 bands to 9>
     """
-    cubes = {"ms": to_array(ms), "hs": to_array(hs)}
+    check_whole("count", count, 1)
+    check_whole("seed", seed, 0)
+    cubes = {"ms": to_array(without_layers(ms)), "hs": to_array(without_layers(hs))}
     for role, cube in cubes.items():
         check_floats(role, cube)
     common_dates(cubes)
@@ -125,7 +235,16 @@ def spectral_pairs(ms: Any, hs: Any, count: int, seed: int = 0) -> SpectralPairs
     rows = rows[np.isfinite(rows).all(axis=1)]
     if not len(rows):
         raise ParameterError("no pixel that was seen in all bands of both cubes", "pairs of spectra to learn from")
-    return SpectralPairs(np.ascontiguousarray(rows[:, : bands["ms"]]), np.ascontiguousarray(rows[:, bands["ms"] :]))
+    given, wanted = (np.ascontiguousarray(part) for part in np.split(rows, [bands["ms"]], axis=1))
+    return SpectralPairs(given, wanted, _bands_of(cubes["ms"]), _bands_of(cubes["hs"]))
+
+
+def _bands_of(cube: xr.DataArray) -> PairedBands | None:
+    """The bands of a cube, as far as they are known."""
+    if None in keys_of(cube):
+        return None
+    sensor, keys = sensor_of(cube, None), band_keys(cube)
+    return PairedBands(tuple(keys), tuple(wavelengths(cube))) if sensor is None else PairedBands.of(sensor.find(keys))
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def spectral_response(
     Raises
     ------
     BandNotFoundError
-        If less of a band than ``coverage`` lies within the wavelengths; all such bands are named.
+        If less of a band than ``coverage`` lies within the wavelengths; the first five such bands are named.
     ParameterError
         If wavelengths are not finite, repeat, or look like µm.
 
@@ -91,9 +91,10 @@ def spectral_response(
             missing.append(f"{band.key} ({band.wavelength:g} ± {band.fwhm / 2:g} nm, {seen:.0%} covered)")
     if missing:
         raise BandNotFoundError(
-            f"the wavelengths {samples.min():g} to {samples.max():g} nm do not cover the bands {', '.join(missing)}",
+            f"the wavelengths {samples.min():g} to {samples.max():g} nm do not cover "
+            + (f"the bands {', '.join(missing[:5])}" + (f" and others, {len(missing)} in all" if missing[5:] else "")),
             f"samples over at least {coverage:.0%} of each band's response",
-            "leave these bands out with bands=[...]",
+            "leave these bands out",
         )
     return weights / weights.sum(axis=1, keepdims=True)
 

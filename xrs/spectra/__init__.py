@@ -8,12 +8,13 @@
 
 from xrs.spectra.canopy import Canopies, draw_canopies
 from xrs.spectra.library import SpectralLibrary
-from xrs.spectra.pairs import SpectralPairs, draw_pairs
+from xrs.spectra.pairs import PairedBands, SpectralPairs, draw_pairs
 from xrs.spectra.read import read_library
 from xrs.spectra.sources import Source, get_source, list_sources
 
 __all__ = [
     "Canopies",
+    "PairedBands",
     "Source",
     "SpectralLibrary",
     "SpectralPairs",

@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from xrs.errors import ParameterError
 from xrs.kernels.types import Float32
-from xrs.sensors import Sensor, spectral_response
+from xrs.sensors import Band, Sensor, get_sensor, spectral_response
 from xrs.spectra._blocks import generator
 from xrs.spectra.library import SpectralLibrary
 from xrs.spectra.sources import Source, get_source
 
-__all__ = ["SpectralPairs", "draw_pairs", "noise_parts"]
+__all__ = ["PairedBands", "SpectralPairs", "draw_pairs", "noise_parts"]
 
 #: Where ``noise`` is one number, the absolute part is this share of it.
 _ABSOLUTE = 0.1
+
+
+@dataclass(frozen=True)
+class PairedBands:
+    """What the bands on one side of pairs are.
+
+    Attributes
+    ----------
+    keys : tuple of str
+    wavelengths, fwhm : tuple of float
+        Centres and widths in nm, NaN where unknown; empty if none is known.
+    """
+
+    keys: tuple[str, ...]
+    wavelengths: tuple[float, ...] = ()
+    fwhm: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        counts = {len(self.keys), len(self.wavelengths) or len(self.keys), len(self.fwhm) or len(self.keys)}
+        if len(counts) > 1 or len(set(self.keys)) < len(self.keys):
+            raise ParameterError(
+                f"{len(set(self.keys))} keys, {len(self.wavelengths)} centres and {len(self.fwhm)} widths of bands",
+                "a key of its own for each band, and as many centres and widths, or none",
+            )
+
+    @classmethod
+    def of(cls, bands: Iterable[Band]) -> PairedBands:
+        """Those of a sensor."""
+        keys, centres, widths = zip(*((band.key, band.wavelength, band.fwhm) for band in bands), strict=True)
+        return cls(keys, centres, widths)
+
+    def centre(self, key: str) -> float:
+        """Of the band of a key, NaN if unknown."""
+        return self.wavelengths[self.keys.index(key)] if self.wavelengths else float("nan")
+
+    def width(self, key: str) -> float:
+        """Of the band of a key, NaN if unknown."""
+        return self.fwhm[self.keys.index(key)] if self.fwhm else float("nan")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -27,10 +66,15 @@ class SpectralPairs:
     ----------
     given, wanted : ndarray
         Reflectance, float32 (n, band of one sensor) and (n, band of the other).
+    given_bands, wanted_bands : PairedBands, optional
+        Which bands these are. With them bands are found by their keys, and other bands are refused; without them they
+        are taken in their order, and only their number is compared.
     """
 
     given: Float32
     wanted: Float32
+    given_bands: PairedBands | None = None
+    wanted_bands: PairedBands | None = None
 
     def __post_init__(self) -> None:
         for name in ("given", "wanted"):
@@ -39,6 +83,9 @@ class SpectralPairs:
             raise ParameterError(
                 f"pairs of shapes {self.given.shape} and {self.wanted.shape}", "(n, band) and (n, wanted band)"
             )
+        for values, bands in ((self.given, self.given_bands), (self.wanted, self.wanted_bands)):
+            if bands is not None and len(bands.keys) != values.shape[1]:
+                raise ParameterError(f"{len(bands.keys)} keys for {values.shape[1]} bands", "one for each")
 
     def __len__(self) -> int:
         return len(self.given)
@@ -88,7 +135,7 @@ def draw_pairs(
     >>> draw_pairs("soil", "sentinel-2a", "enmap", 100, noise=0.01)
     <SpectralPairs: 100, 13 bands to 224>
     """
-    source = get_source(source)
+    source, given, wanted = get_source(source), get_sensor(given), get_sensor(wanted)
     relative, absolute = noise_parts(noise)
     seen: list[Float32] = []
     made: list[Float32] = []
@@ -99,7 +146,8 @@ def draw_pairs(
         clean = part.spectra @ to_given
         seen.append((clean * (1.0 + relative * draws[:, 0]) + absolute * draws[:, 1]).astype(np.float32))
         made.append((part.spectra @ to_wanted).astype(np.float32))
-    return SpectralPairs(np.concatenate(seen), np.concatenate(made))
+    sides = PairedBands.of(given.find()), PairedBands.of(wanted.find())
+    return SpectralPairs(np.concatenate(seen), np.concatenate(made), *sides)
 
 
 def noise_parts(noise: float | tuple[float, float]) -> tuple[float, float]:

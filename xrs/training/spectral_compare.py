@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xrs.cube import band_keys, band_widths, geobox_of, same_grid, to_array, wavelengths
-from xrs.errors import BandNotFoundError, GridMismatchError, ParameterError
+from xrs.cube import band_keys, geobox_of, same_grid, to_array, wavelengths
+from xrs.errors import GridMismatchError, ParameterError
 from xrs.methods import Method, get_method, methods_of
-from xrs.operators._sensors import sensor_of
-from xrs.operators._spectral import response_rows
+from xrs.operators._sensors import sensor_of, without_layers
+from xrs.operators._spectral import bands_of_cube, response_rows
 from xrs.operators.spectral_pairs import spectral_pairs
 from xrs.operators.spectral_superres import spectral_superres
 from xrs.quality import evaluate, mrae, psnr, rmse
-from xrs.sensors import Sensor, apply_response, sensor_from_table
+from xrs.sensors import Sensor, apply_response
 from xrs.training.train import train
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def compare_spectral(
     params : mapping of str to mapping, optional
         Parameters of single methods, such as a ``model``.
     training : mapping of str to mapping, optional
-        Arguments of :func:`xrs.train` for single networks.
+        Arguments of :func:`xrs.train` for single networks; ``{}`` for its defaults, which take minutes. ``progress``
+        is False if not given.
     by_band : bool
         Whether there is a row for each band, with its wavelength, in place of the mean; SAM has none.
 
@@ -83,7 +84,8 @@ def compare_spectral(
     Raises
     ------
     ParameterError
-        For a split that is none, or a network without a model or training.
+        For a split that is none, no methods, parameters of methods that are not compared, or a network without a model
+        or training.
     GridMismatchError, BandNotFoundError, RadiometryError, TimeAxisError, ModelCardError
         As :func:`xrs.spectral_superres`.
 
@@ -98,7 +100,8 @@ def compare_spectral(
     import pandas as pd
 
     params, training = dict(params or {}), dict(training or {})
-    given, wanted = to_array(ms), to_array(hs)
+    chosen = _chosen(methods, params, training)
+    given, wanted = (to_array(without_layers(cube)) for cube in (ms, hs))
     if not same_grid(geobox_of(given), geobox_of(wanted)):
         raise GridMismatchError("ms and hs on different grids", "one grid", "ms.rsfuse.regrid(...)")
     if split not in ("x", "y") or not 0 < share < 1:
@@ -107,8 +110,7 @@ def compare_spectral(
     first, second = ({split: part} for part in (slice(0, cut), slice(cut, None)))
     pairs = (given.isel(first), wanted.isel(first))
     seen, truth = (cube.isel(second).compute() for cube in (given, wanted))
-    instrument, bands = sensor_of(given, sensor), _bands_of(wanted)
-    chosen = [get_method(name, "spectral") for name in (_chosen(params, training) if methods is None else methods)]
+    instrument, bands = sensor_of(given, sensor), bands_of_cube(wanted, "hs")
     # Read once for all of them.
     drawn = None if all(record.needs_model for record in chosen) else spectral_pairs(*pairs, examples)
     frames = []
@@ -126,23 +128,30 @@ def compare_spectral(
     return table if by_band else table.sort_values("PSNR", ascending=False)
 
 
-def _chosen(params: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
-    known = methods_of("spectral")
-    return [*methods_of("spectral", models=False), *(name for name in known if name in params or name in training)]
-
-
-def _bands_of(hs: xr.DataArray) -> Sensor:
-    """The bands of a cube as a sensor: as wide as their steps where their widths are not known."""
-    centres, widths = wavelengths(hs), band_widths(hs)
-    if not np.isfinite(centres).all():
-        raise BandNotFoundError(
-            "bands of hs without wavelengths",
-            "a centre in nm for each",
-            "xrs.cube.assign_bands(hs, keys, wavelength=...)",
-        )
-    steps = np.gradient(centres) if centres.size > 1 else np.full(1, 10.0)
-    widths = np.where(np.isfinite(widths), widths, np.abs(steps))
-    return sensor_from_table({"key": band_keys(hs), "wavelength": centres, "fwhm": widths}, name="hs")
+def _chosen(
+    methods: Sequence[str | Method] | None, params: Mapping[str, Any], training: Mapping[str, Any]
+) -> list[Method]:
+    """The methods to score, each of which can be run."""
+    told = [name for name in methods_of("spectral") if name in params or name in training]
+    names = list(dict.fromkeys([*methods_of("spectral", models=False), *told])) if methods is None else methods
+    if isinstance(names, str | Method) or not len(names):
+        raise ParameterError(f"methods={methods!r}", "a list of one or more methods", "methods=['ridge', 'pls']")
+    chosen = [get_method(name, "spectral") for name in names]
+    known = [record.name for record in chosen]
+    for role, options in (("params", params), ("training", training)):
+        if strange := [name for name in options if name not in known]:
+            raise ParameterError(f"{role}= of {strange}, which are not compared", f"some of {known}")
+    if useless := [r.name for r in chosen if r.name in training and not r.needs_model]:
+        raise ParameterError(f"training= of {useless}, which are no networks", "params= for their parameters")
+    for record in chosen:
+        if record.needs_model and record.name not in training and "model" not in params.get(record.name, {}):
+            raise ParameterError(
+                f"the network {record.name!r} without a model or training",
+                "either of them",
+                f"params={{{record.name!r}: {{'model': ...}}}}, or training={{{record.name!r}: {{}}}} to train it as "
+                "xrs.train does by default",
+            )
+    return chosen
 
 
 def _trained(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,20 +56,37 @@ class _Bind:
         self, observed: Mapping[str, Observed], outputs: Sequence[str], *, model: Sequence[Model], **params: Any
     ) -> Binding:
         chosen = model or self._shipped(observed)
-        one = only_model(
-            chosen, self.network, _TASK, made_for="for these bands; none that is shipped fits them", remedy=_REMEDY
-        )
+        one = only_model(chosen, self.network, _TASK, made_for="for these bands", remedy=_REMEDY)
         inputs = match_images(one.card, observed)
         used = tuple(dict.fromkeys(image.role for image in inputs))
         return Binding({"model": one, "inputs": inputs, **params}, used, block=one.card.window)
 
     def _shipped(self, observed: Mapping[str, Observed]) -> tuple[Model, ...]:
-        """The model that comes with the library, if one fits."""
+        """The model that comes with the library, if there is one for the network and it fits."""
+        reasons = []
         for model in shipped_of(self.network, _TASK):
-            with contextlib.suppress(ModelCardError):
+            try:
                 match_images(model.card, observed)
                 return (model,)
+            except ModelCardError as error:
+                reasons.append(_missing(model, observed) or str(error))
+        if reasons:
+            raise ModelCardError(
+                f"no model for method={self.network!r}, and the shipped one does not fit: {'; '.join(reasons)}",
+                "its bands, or a model trained for those at hand",
+                _REMEDY,
+            )
         return ()
+
+
+def _missing(model: Model, observed: Mapping[str, Observed]) -> str:
+    """Which bands a model takes are not there, if some are not."""
+    there = [key for seen in observed.values() for key in seen.bands]
+    lacking = [key for image in model.card.images for key in image.bands if key not in there]
+    if not lacking:
+        return ""
+    shown = there if len(there) <= 20 else [*there[:5], f"and others, {len(there)} in all"]
+    return f"of its bands {lacking} are missing, and there are {shown}"
 
 
 METHODS = tuple(
