@@ -388,6 +388,13 @@ class TestAngles:
         with pytest.raises(ParameterError, match="0 to 90 degrees"):
             lazy.compute()
 
+    def test_a_lazy_number_stays_lazy(self) -> None:
+        scene = field()
+        sun = xr.DataArray([40.0, 40.0]).chunk().mean()
+        with nothing_computed():
+            lazy = retrieve(scene, sun_zenith=sun)
+        np.testing.assert_allclose(lazy.compute(), run("canopy", scene), atol=1e-5)
+
     @pytest.mark.parametrize("name", WITH_ANGLES)
     def test_angles_that_are_no_numbers(self, name: str) -> None:
         scene = field()

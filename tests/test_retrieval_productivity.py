@@ -177,6 +177,8 @@ class TestGpp:
                 gpp(share, 10.0, vpd=wrong)
         with pytest.raises(RadiometryError, match="names no unit"):
             gpp(share, 10.0, vpd=by_time(900.0).chunk())
+        with nothing_computed(), pytest.raises(RadiometryError, match="names no unit"):
+            gpp(share, 10.0, vpd=by_time(3.5).chunk().mean())
         moist = gpp(share, 10.0, vpd=by_time(3.5, "Pa"))
         np.testing.assert_allclose(moist, gpp(share, 10.0), rtol=1e-6)
         some = np.full(DAYS.size, 3.5)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xrs.cube import is_lazy
 from xrs.errors import GridMismatchError, LayoutError, ParameterError, RadiometryError
 from xrs.kernels.types import Float64
 
@@ -178,7 +177,7 @@ def _check_high(name: str, values: xr.DataArray) -> None:
     """Refuse values whose unit nobody told if they are low, or cannot be looked at before they are computed."""
     unit, *others = _UNITS[name]
     remedy = f"name its unit: {name}.attrs['units'] = {unit!r}, or one of {others}"
-    if is_lazy(values):
+    if values.chunks is not None:
         raise RadiometryError(f"{name} is lazy and names no unit", f"one of {[unit, *others]}", remedy)
     highest = values.values[np.isfinite(values.values)].max(initial=0.0)
     if 0.0 < highest < _LOW[name]:
