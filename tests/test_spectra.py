@@ -82,6 +82,8 @@ def _changed(value: float) -> np.ndarray:
         ((NM, 10000 * ramp()), RadiometryError, r"digital numbers.*scale=0\.0001"),
         ((NM, _changed(-1.23e34)), RadiometryError, "missing values"),
         ((NM, ramp(), ("a", "b")), ParameterError, "2 names for 3 spectra"),
+        ((NM, ramp(), "abc"), ParameterError, "names='abc'"),
+        ((NM, ramp(), (), 5), ParameterError, "classes=5"),
     ],
 )
 def test_wrong_input_is_named(arguments: Any, error: type[XrsError], told: str) -> None:

@@ -176,8 +176,8 @@ def spectra(
 ) -> Figure:
     """Spectra of a few places: reflectance against wavelength, one panel for each place.
 
-    Only these places are computed. Lines are interrupted where wavelengths have gaps (water vapour) or values are NaN,
-    and detectors that overlap are drawn each by itself.
+    Only these places are computed. Lines are interrupted where values are NaN and where wavelengths have gaps (water
+    vapour): steps above 40 nm and three times the median. Detectors that overlap are drawn each by itself.
 
     Parameters
     ----------
@@ -185,8 +185,8 @@ def spectra(
         Dims (band, y, x), with wavelengths; of a single date. If a Dataset has standard deviations of its bands
         (``uncertainty=True``), the interval that nine of ten values should lie within is shaded.
     places : int, sequence of (x, y) or mapping of str to (x, y)
-        Coordinates of the cube's CRS, under names if it is a mapping. Or how many pixels to choose at random among
-        those with values; there are fewer where few have any.
+        Coordinates of the cube's CRS, under names if it is a mapping. Or how many pixels to choose at random: the first
+        with values of 56 and 8 times as many, which are computed; so there are fewer where few have any.
     truth : xarray.DataArray or xarray.Dataset, optional
         A cube of the same CRS on any grid and with any bands; drawn as a line.
     seen : xarray.DataArray or xarray.Dataset, optional

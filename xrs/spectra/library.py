@@ -65,7 +65,7 @@ class SpectralLibrary:
         for field, kind in (("wavelengths", "float64"), ("spectra", "float32")):
             _set(self, field, _numbers(getattr(self, field), field, kind))
         for field in ("names", "classes"):
-            _set(self, field, tuple(str(text) for text in getattr(self, field)))
+            _set(self, field, _texts(getattr(self, field), field))
         _check_wavelengths(self.wavelengths)
         _check_spectra(self.spectra, self.wavelengths.size)
         for field in ("names", "classes"):
@@ -135,6 +135,12 @@ def _numbers(values: Any, field: str, kind: str) -> Any:
         raise ParameterError(
             f"{field} that are no array of numbers ({error})", "numbers, as many in each row, one row for each spectrum"
         ) from error
+
+
+def _texts(values: Any, field: str) -> tuple[str, ...]:
+    if isinstance(values, str) or not (values is None or isinstance(values, Iterable)):
+        raise ParameterError(f"{field}={values!r}", "a sequence of texts, one for each spectrum, or none")
+    return tuple(str(text) for text in (() if values is None else values))
 
 
 def _check_wavelengths(nm: Float64) -> None:
