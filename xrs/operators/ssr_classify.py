@@ -77,8 +77,9 @@ def ssr_classify(
     >>> cover = xrs.scenes.classes(scene).cover.compute()
     >>> ms = scene.isel(band=[1, 4, 8, 14], time=0)
     >>> model = train_ssr_classify(ms, scene.isel(time=0), cover, steps=2, features=8)
-    >>> sorted(ssr_classify(ms, model, spectra=True).data_vars)
-    ['class', 'probability_roof', 'probability_water', 'spectra']
+    >>> found = ssr_classify(ms, model, spectra=True)
+    >>> list(found.data_vars)[:3], found.spectra.dims
+    (['class', 'probability_water', 'probability_roof'], ('band', 'y', 'x'))
     """
     cube = to_array(multispectral)
     check_floats("multispectral", cube)

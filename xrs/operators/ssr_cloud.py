@@ -266,8 +266,10 @@ def placed(name: str, layer: Any, cube: xr.DataArray) -> xr.DataArray:
     if not isinstance(layer, xr.DataArray):
         raise LayoutError(
             f"{name} is a {type(layer).__name__}",
-            "an xarray.DataArray with dims time, y and x",
-            f"xr.DataArray({name}, dims=('time', 'y', 'x'))",
+            "an xarray.DataArray with dims y and x, or time, y and x",
+            f"its variable, {name}['valid']"
+            if isinstance(layer, xr.Dataset)
+            else f"xr.DataArray({name}, dims=..., coords=...)",
         )
     if not {"y", "x"} <= set(layer.dims) <= {"time", "y", "x"}:
         raise LayoutError(f"{name} has dims {tuple(map(str, layer.dims))}", "y and x, or time, y and x")
