@@ -152,7 +152,7 @@ def _classes_of(seed: int, labels: int, tasks: tuple[str, ...], effort: float) -
 
 def _tested(model: Any, tasks: tuple[str, ...], seed: int) -> list[float]:
     ms, hs, cover = labelled_place(seed, noise=False)
-    found = ssr_classify(ms, model, spectra=True)
+    found = ssr_classify(ms, model, spectra="spectra" in tasks)
     agreement = [np.nan] * 3
     if "classes" in tasks:
         agreement = _agreement(found["class"].values.ravel(), cover.values.ravel())

@@ -42,7 +42,17 @@ _ALL: dict[str, Any] = {
     "licence": "Apache-2.0",
 }
 
-_MIXED: dict[str, Any] = {**_ALL, "examples": 40_000, "patches": 4_000, "patch_size": 16, "subspace": 16}
+#: Of networks that look around.
+_MIXED: dict[str, Any] = {
+    **_ALL,
+    "examples": 40_000,
+    "patches": 1_500,
+    "patch_size": 32,
+    "epochs": 16,
+    "batch_size": 4,
+    "lr": 1e-3,
+    "subspace": 16,
+}
 
 #: Parameters of :func:`xrs.train` by the model's name.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -58,16 +68,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "features": 128,
         "layers": 3,
     },
-    "s2-enmap-hsrnet": {**_MIXED, "network": "hsrnet", "bands": BANDS, "epochs": 16, "batch_size": 32, "lr": 1e-3},
-    "s2-enmap-ponet": {
-        **_MIXED,
-        "network": "ponet",
-        "bands": BANDS_BY_GRID,
-        "grouping": True,
-        "epochs": 16,
-        "batch_size": 32,
-        "lr": 1e-3,
-    },
+    "s2-enmap-hsrnet": {**_MIXED, "network": "hsrnet", "bands": BANDS},
+    "s2-enmap-ponet": {**_MIXED, "network": "ponet", "bands": BANDS_BY_GRID, "grouping": True},
 }
 
 
