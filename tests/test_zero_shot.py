@@ -58,6 +58,19 @@ def test_a_shipped_model_that_fits_comes_first(monkeypatch: pytest.MonkeyPatch) 
     _close(fine["B11"], tree.rsfuse.sharpen(method="light", model=model)["B11"])
 
 
+def test_a_result_tells_which_weights_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = s2_tree(24, sixty=False)
+    lazy, model = tree.map_over_datasets(lambda group: group.chunk()), s2_model(tree, "light")
+    told = [xrs.sharpen(lazy, "light", **QUICK)["B05"].attrs["xrs:parameters"]]
+    monkeypatch.setattr(_networks, "shipped_of", lambda *_: [model])
+    told.append(xrs.sharpen(lazy, "light")["B05"].attrs["xrs:parameters"])
+    assert "light, learned from the scene" in told[0]
+    assert model.card.sha256[:12] in told[1]
+    ms, pan, _ = pan_pair(48)
+    sharp = xrs.pansharpen(ms.chunk(), pan.chunk(), method="light", **QUICK)
+    assert "light, learned from the scene" in sharp.attrs["xrs:parameters"]
+
+
 def test_a_date_too_cloudy_to_learn_from_is_missing(caplog: pytest.LogCaptureFixture) -> None:
     ms, pan, _ = pan_pair(48, 2, times=2)
     ms.values[0, :, 4:, :] = np.nan

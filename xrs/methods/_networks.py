@@ -47,6 +47,10 @@ class Bound:
     model: Model | Untrained
     inputs: tuple[Input, ...]
 
+    def __str__(self) -> str:
+        """What a result tells of it."""
+        return str(self.model) if isinstance(self.model, Model) else f"{self.model.network}, learned from the scene"
+
     def images(self, tile: Tile) -> list[Float32]:
         """The network's images, without a copy where an observation has just its bands."""
         return [_bands(tile[one.role], one.bands) for one in self.inputs]

@@ -134,6 +134,8 @@ def pansharpen(
     if record.bind is not None:
         seen = {"pan": observed(fine, 1), "ms": observed(coarse, nesting.ratio)}
         binding = record.bind(seen, ("ms",), **params)
+    # As bound: the model that was taken, given or not.
+    shown = {name: binding.params[name] for name in params}
     taps = pan_psf(sensor, keys, nesting.ratio, psf)
     spread = uncertainty and record.needs_model
     data = fuse(
@@ -147,10 +149,10 @@ def pansharpen(
     )
     if inject is not None:
         data = refine(injection(inject), data, with_all_dims(fine).data, with_all_dims(coarse).data, taps["ms"])
-        params = params | {"inject": inject}
+        shown["inject"] = inject
 
     def labelled(values: Any) -> xr.DataArray:
-        return label(values, coarse, fine, method=record, family="pansharpen", params=params, beside=[fine])
+        return label(values, coarse, fine, method=record, family="pansharpen", params=shown, beside=[fine])
 
     count = len(keys)
     result = labelled(data[:, :count])

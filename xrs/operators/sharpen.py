@@ -104,6 +104,8 @@ def sharpen(
     else:
         binding = record.bind(_observed(finest, coarse), tuple(wanted), **params)
         coarse = {name: group for name, group in coarse.items() if name in binding.used}
+    # As bound: the model that was taken, given or not.
+    shown = {name: binding.params[name] for name in params}
     cropped, factors = common_area(finest, coarse)
     for role, group in cropped.items():
         check_floats(role, group)
@@ -132,13 +134,13 @@ def sharpen(
             return refine(chosen, part, fine, seen, psf)
 
         data = _by_group(data, cropped, tuple(wanted), taps, improved)
-        params = params | {"inject": inject}
+        shown["inject"] = inject
     keys = xr.concat([_band_labels(cropped[name]) for name in wanted], dim="band")
     like = cropped["fine"].isel(band=[0] * keys.sizes["band"]).drop_vars(list(_BAND_VARS), errors="ignore")
     like = like.assign_coords(keys.coords)
 
     def labelled(values: Any) -> xr.Dataset:
-        cube = label(values, like, cropped["fine"], method=record, family="sharpen", params=params)
+        cube = label(values, like, cropped["fine"], method=record, family="sharpen", params=shown)
         if record.bind is not None and bands is not None:
             # A network gives whole groups.
             cube = cube.sel(band=[key for group in wanted.values() for key in band_keys(group)])
