@@ -27,7 +27,7 @@ from xrs.training.ssr_cloud import train_ssr_cloud
 SEEDS = (0, 1, 2)
 GAP_FILLS = ("linear", "whittaker", "savgol", "harmonic", "enhance")
 #: Those that follow a gap fill, their steps and learning rate; ``hsrnet`` begins with regressions, near its end.
-NETWORKS = {"spectralift": (1500, 1e-3), "hsrnet": (200, 1e-4)}
+NETWORKS = {"spectralift": (1500, 1e-3), "hsrnet": (24, 1e-4)}
 #: Of the network that sees through clouds.
 CLOUD_STEPS = 400
 CLASS_STEPS = 400
