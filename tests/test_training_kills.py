@@ -16,7 +16,8 @@ from training import TINY, assert_same_weights, tree
 import xrs
 from xrs.learning.checkpoint import load_state
 
-EPOCHS, KILLS = 30, 5
+#: So many epochs that a kill finds the run in their midst, on a quick machine and on a busy one.
+EPOCHS, KILLS = 150, 5
 
 RUN = """
 import sys
