@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from xrs.cube import is_lazy, with_all_dims
-from xrs.errors import GridMismatchError, LayoutError, ParameterError
+from xrs.errors import LayoutError, ParameterError
 from xrs.kernels.types import Float64
-from xrs.operators._quantities import as_array
+from xrs.operators._quantities import as_array, check_place
 
 __all__ = ["cosines"]
 
@@ -190,11 +190,4 @@ def _check_place(name: str, values: xr.DataArray, full: xr.DataArray) -> None:
     strange = [str(dim) for dim in values.dims if dim not in ("time", "y", "x")]
     if strange:
         raise LayoutError(f"{name} has dim {strange[0]!r}", "one number, or dims among time, y and x")
-    for dim in values.dims:
-        same = values.sizes[dim] == full.sizes[dim]
-        if same and dim in values.coords and dim in full.coords:
-            same = bool((values[dim].values == full[dim].values).all())
-        if not same:
-            raise GridMismatchError(
-                f"{name} has other coordinates along {dim!r} than the cube", "the same", "angles.reindex_like(cube)"
-            )
+    check_place(name, values, full)

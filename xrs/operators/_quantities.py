@@ -12,7 +12,7 @@ import xarray as xr
 from xrs.errors import GridMismatchError, LayoutError, ParameterError, RadiometryError
 from xrs.kernels.types import Float64
 
-__all__ = ["Quantity", "as_array", "check_array", "in_unit", "number"]
+__all__ = ["Quantity", "as_array", "check_array", "check_place", "in_unit", "number"]
 
 Quantity = float | xr.DataArray
 
@@ -67,7 +67,7 @@ def in_unit(name: str, values: Any, on: xr.DataArray) -> xr.DataArray:
         If they have other dims, dates or a grid than ``on``.
     """
     given = as_array(name, values, "a number or a DataArray of numbers")
-    _check_place(name, given, on)
+    check_place(name, given, on)
     told = str(given.attrs.get("units", "")).strip()
     factor, offset = _conversion(name, told)
     converted = xr.apply_ufunc(
@@ -184,7 +184,14 @@ def _check_high(name: str, values: xr.DataArray) -> None:
         raise RadiometryError(f"{name} of at most {highest:g}, which looks like {' or '.join(others)}", unit, remedy)
 
 
-def _check_place(name: str, values: xr.DataArray, on: xr.DataArray) -> None:
+def check_place(name: str, values: xr.DataArray, on: xr.DataArray) -> None:
+    """Refuse values that do not lie on the dates and the grid of another cube.
+
+    Raises
+    ------
+    GridMismatchError
+        If a dim, its length or its coordinates are others.
+    """
     for dim in values.dims:
         if dim not in on.dims:
             raise GridMismatchError(f"{name} has dim {dim!r}", f"dims among {tuple(map(str, on.dims))}")

@@ -18,9 +18,11 @@ from xrs.methods.spectral._projection import consistent, gain, residual
 from xrs.models import Card, ImageSpec
 from xrs.operators._sensors import sensor_of, without_layers
 from xrs.sensors import Band, Sensor, get_sensor, sensor_from_table, spectral_response
+from xrs.spectra.library import LEAST_NM
 
 __all__ = [
     "LISTED",
+    "WIDEST",
     "Constrained",
     "Constraint",
     "Lesson",
@@ -42,11 +44,8 @@ __all__ = [
 #: What the sensor is called whose bands were told by their wavelengths alone.
 LISTED = "wavelengths"
 
-#: Below this no centre of a band is in nm.
-_LEAST_NM = 100.0
-
 #: Spectrometers' bands are no wider (nm): in between bands that are further apart, nothing is known.
-_WIDEST = 20.0
+WIDEST = 20.0
 
 
 def wanted_bands(to: Any) -> Sensor:
@@ -150,7 +149,7 @@ def canonical(cube: xr.DataArray, sensor: Sensor | None) -> xr.DataArray:
         If its wavelengths are in µm.
     """
     keys, centres = band_keys(cube), wavelengths(cube)
-    if np.isfinite(centres).any() and np.nanmax(centres) < _LEAST_NM:
+    if np.isfinite(centres).any() and np.nanmax(centres) < LEAST_NM:
         raise ParameterError(f"wavelengths up to {np.nanmax(centres):g}", "wavelengths in nm", "multiply µm by 1000")
     if "band" not in cube.dims:
         return cube
@@ -249,7 +248,7 @@ def _rows_of_model(own: ImageSpec, wanted: Sensor) -> Float64:
 
 def _is_near(own: ImageSpec, centres: Float64, centre: float, width: float) -> bool:
     """Whether one of a network's bands is no further from a wanted one than either is wide."""
-    widths = np.minimum(np.nan_to_num(own.fwhm or np.nan, nan=_WIDEST), _WIDEST)
+    widths = np.minimum(np.nan_to_num(own.fwhm or np.nan, nan=WIDEST), WIDEST)
     return bool((np.abs(centres - centre) <= np.maximum(widths, width)).any())
 
 

@@ -20,7 +20,7 @@ from xrs.methods.base import Deferred, Method, State, Tile
 from xrs.methods.spectral._projection import examples_covariance, gain
 from xrs.operators._fusion import check_floats, common_dates
 from xrs.operators._sensors import keys_of, sensor_of, without_layers
-from xrs.operators._spectral import LISTED, Lesson, centre_of, names_of, shortened, take_bands
+from xrs.operators._spectral import LISTED, WIDEST, Lesson, centre_of, names_of, shortened, take_bands
 from xrs.sensors import Sensor
 from xrs.sensors.noise import noise_block
 from xrs.spectra import PairedBands, SpectralLibrary, SpectralPairs, draw_pairs, get_source
@@ -32,8 +32,6 @@ Library = str | SpectralLibrary | SpectralPairs
 
 #: Wavelengths nearer to each other than this (nm) are the same.
 _SAME = 0.1
-#: Bands whose width is not known are as different as those of networks are, nm.
-_WIDTH = 20.0
 
 
 def learned(
@@ -59,6 +57,7 @@ def learned(
     """
     source: Any = library if isinstance(library, SpectralPairs) else get_source(library)
     if isinstance(library, str):
+        # By its name what is drawn can be kept; that there is no such source was told above.
         source = library
     return Deferred(_learn, (record.learn, source, seen, wanted, examples, noise, seed, dict(params), srf))
 
@@ -124,7 +123,7 @@ def matched(
             )
         ms = take_bands(ms, [n for n, key in enumerate(keys) if key in given.keys])
         for key, own in zip(band_keys(ms), wavelengths(ms), strict=True):
-            width = instrument[key].fwhm if instrument is not None and key in instrument else _WIDTH
+            width = instrument[key].fwhm if instrument is not None and key in instrument else WIDEST
             _check_centre("the cube", given, key, centre_of(instrument, key, own), width)
         order = [given.keys.index(key) for key in band_keys(ms)]
         pairs = replace(pairs, given=np.ascontiguousarray(pairs.given[:, order]), given_bands=_taken(given, order))
